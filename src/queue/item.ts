@@ -1,0 +1,24 @@
+/** A share of one request: part `part` of `parts`, which owns `clips` rows of the item's tensors. */
+export interface Share {
+  request: number
+  part: number
+  parts: number
+  clips: number
+}
+
+/** One tensor of an item: a slot of a pool, with the shape that is filled (first dimension: clips). */
+export interface TensorRef {
+  pool: number
+  slot: number
+  shape: number[]
+}
+
+/**
+ * What travels through a queue: some requests' shares, in the order of their rows, with the tensors that
+ * hold these rows and any other values that a step passes on.
+ */
+export interface Item {
+  shares: Share[]
+  tensors: TensorRef[]
+  values: number[]
+}

@@ -1,0 +1,14 @@
+export type ElementType = 'f32' | 'f16'
+
+export const ELEMENT_BYTES: Record<ElementType, number> = { f32: 4, f16: 2 }
+
+/** Shape and type of a tensor; in a plan the first dimension (clips) is the largest that can occur. */
+export interface TensorSpec {
+  shape: number[]
+  type: ElementType
+}
+
+export const elements = (shape: readonly number[]): number =>
+  shape.reduce((product, size) => product * size, 1)
+
+export const tensorBytes = (spec: TensorSpec): number => elements(spec.shape) * ELEMENT_BYTES[spec.type]

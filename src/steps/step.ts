@@ -1,0 +1,90 @@
+import type { GenericSchema } from 'valibot'
+import type { Item } from '../queue/item.ts'
+import type { TensorSpec } from '../queue/tensor.ts'
+
+/** -1 is the CPU; 0 and up are CUDA devices as numbered under CUDA_VISIBLE_DEVICES (RnB's rule). */
+export type Device = number
+export const CPU: Device = -1
+
+/** Settings of a run that steps share; plain data, sent to every worker. */
+export interface RunSettings {
+  seed: number
+  /** Items that a network step joins to one batch. */
+  batch: number
+  /** How long the first item of a partial batch waits for others, in milliseconds. */
+  maxBatchDelayMs: number
+  /** Classes in a result. */
+  top: number
+  /** Checkpoint file, or undefined for random weights from the seed. */
+  weights?: string
+  /** CPU threads that one network instance may use. */
+  threads: number
+}
+
+/** A step's keys in the pipeline file (the queue group's over the step's), checked by its schema. */
+export type StepOptions = Readonly<Record<string, unknown>>
+
+/** What a step says of itself before any worker starts. */
+export interface StepShape {
+  /** Output tensors at their largest; none if the step passes no tensor on. */
+  outputs: TensorSpec[]
+  /** The most items that one call of `run` takes; 1 unless the step batches. */
+  batch?: number
+}
+
+/** What an instance may use while it runs. */
+export interface StepContext {
+  /** As in messages: `step 1 (network) on cpu, replica 0`. */
+  readonly name: string
+  readonly step: number
+  readonly device: Device
+  readonly options: StepOptions
+  readonly settings: RunSettings
+  /** Specs of the tensors that arrive and leave, as planned. */
+  readonly inputs: TensorSpec[]
+  readonly outputs: TensorSpec[]
+  /** The video that a request names. */
+  video(request: number): string
+  /** Memory of a tensor that arrived, or that `allocate` gave: the filled shape only. */
+  view(item: Item, tensor: number): Float32Array
+  /** A free slot for each output tensor; waits while there is none. `clips` rows of it will be filled. */
+  allocate(clips: number): Pick<Item, 'tensors'>
+  /** Notes facts of a request for its result. */
+  note(request: number, facts: RequestFacts): void
+}
+
+/** What the loader reports of a request. */
+export interface RequestFacts {
+  clips: number
+  framesNeeded: number
+  framesDecoded: number
+  decoder: string
+}
+
+/** Hands an output item on: to the queue that the selector chooses, or to the results after the last step. */
+export type Emit = (item: Item) => void
+
+/** One instance of a step, inside its own worker. Blocking is fine; nothing else runs there. */
+export interface StepInstance {
+  /** Called once before the start barrier: load, compile, tune. */
+  warmUp?(): void | Promise<void>
+  /**
+   * Takes 1..batch items and emits zero or more. The runner releases the inputs' slots afterwards.
+   * @throws {VideoError} fails the requests of these items and no others; anything else ends the run.
+   */
+  run(items: readonly Item[], emit: Emit): void | Promise<void>
+  /** After the last item: emit what was held back. */
+  flush?(emit: Emit): void | Promise<void>
+  close?(): void
+}
+
+/** A kind of step: one file in steps/, one line in the table of steps. */
+export interface StepKind {
+  /** This project's name, then the Python class names of RnB that mean it. */
+  readonly names: readonly [string, ...string[]]
+  /** Schema of the keys that it understands in a step or queue group. */
+  readonly options: GenericSchema
+  /** Shapes for given options and input. @throws {UsageError} if it can't take that input. */
+  shape(options: StepOptions, inputs: TensorSpec[], settings: RunSettings): StepShape
+  create(context: StepContext): StepInstance | Promise<StepInstance>
+}
