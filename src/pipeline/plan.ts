@@ -1,0 +1,265 @@
+import { UsageError } from '../errors.ts'
+import type { TensorSpec } from '../queue/tensor.ts'
+import type { Device, RunSettings, StepOptions, StepShape } from '../steps/step.ts'
+import type { Config, SelectorOptions } from './config.ts'
+import { type DeviceChoice, deviceName, type Host, placement } from './devices.ts'
+import { joinSpecs, segmentSpec, specText, totalElements } from './specs.ts'
+import { connect, type Seat, type Topology } from './topology.ts'
+
+/** A step over all its groups. */
+export interface PlannedStep {
+  index: number
+  /** The kind's first name. */
+  kind: string
+  /** Of the instance that holds the most; groups may differ. */
+  inputs: TensorSpec[]
+  outputs: TensorSpec[]
+  /** The most items that one call takes. */
+  batch: number
+  /** The most parts that it splits an item into. */
+  segments: number
+  /** The most parts of one request that arrive here. */
+  parts: number
+  last: boolean
+}
+
+/** One worker that runs one step. Its outputs live in its own slots. */
+export interface Instance {
+  /** Index in the plan. */
+  id: number
+  /** As in messages: `step 1 (network) on gpu 0, replica 0`. */
+  name: string
+  step: number
+  group: number
+  /** Counts the instances of this step on this device, over all groups. */
+  replica: number
+  device: Device
+  options: StepOptions
+  /** Tensors of an item that arrives, and of one that leaves, at their largest. */
+  inputs: TensorSpec[]
+  outputs: TensorSpec[]
+  batch: number
+  segments: number
+  /** Queue ids. */
+  inQueue: number
+  /** In the order in which the selector counts them; empty for the last step. */
+  outQueues: number[]
+  selector: string
+  selectorOptions: SelectorOptions
+  /** Output slots; 0 if the step has no output tensors. */
+  slots: number
+}
+
+export interface PlannedQueue {
+  /** Index in the plan; 0 is the filename queue. */
+  id: number
+  name: string
+  capacity: number
+  /** The most shares, tensors, dimensions of a tensor, and other values that an item here can have. */
+  maxShares: number
+  maxTensors: number
+  maxRank: number
+  maxValues: number
+  /** Instances that put into it (1 for the client), and that take from it. */
+  producers: number
+  consumers: number
+}
+
+/** A run, worked out before anything starts: plain data, sent to every worker. */
+export interface Plan {
+  name: string
+  /** Of the configuration. */
+  hash: string
+  steps: PlannedStep[]
+  instances: Instance[]
+  queues: PlannedQueue[]
+  perGpuQueue: boolean
+  /** For people, and for the summary. */
+  notes: string[]
+}
+
+export interface PlanOptions {
+  settings: RunSettings
+  /** Items that a queue holds before the run is aborted. */
+  queueSize: number
+  /** Requests of the run. */
+  videos: number
+  /** All requests arrive at once: every queue must have room for them. */
+  bulk: boolean
+  /** Intermediate queues for each device, so that items stay where they were loaded. */
+  perGpuQueue: boolean
+  device: DeviceChoice
+}
+
+/** Values other than tensors that an item has room for. */
+export const MAX_VALUES = 16
+
+const most = (values: readonly number[]): number => Math.max(...values)
+
+const largest = (lists: readonly TensorSpec[][]): TensorSpec[] =>
+  lists.reduce((best, specs) => (totalElements(specs) > totalElements(best) ? specs : best))
+
+/** What the pipeline's numbers of parts come to. */
+interface Parts {
+  arriving: number
+  leaving: number
+}
+
+/** Follows `num_segments` and `aggregate` through the steps: each request must leave in one part. */
+function countParts(config: Config, fail: (message: string) => UsageError): Parts[] {
+  let parts = 1
+  const counts = config.steps.map((step, s) => {
+    const arriving = parts
+    const joins = step.groups.map(group => group.options.aggregate).filter(value => typeof value === 'number')
+    const wrong = joins.find(value => value !== arriving)
+    if (wrong !== undefined)
+      throw fail(
+        `pipeline[${s}].aggregate is ${wrong}: must be ${arriving}, the parts of a video that arrive there`,
+      )
+    parts = (joins.length > 0 ? 1 : arriving) * most(step.groups.map(group => group.segments))
+    return { arriving, leaving: parts }
+  })
+  if (parts > 1)
+    throw fail(`num_segments splits each video into ${parts} parts and no step joins them; add an aggregator`)
+  return counts
+}
+
+/** A queue while the plan is made: what its items can hold is known once all producers are. */
+interface Draft extends PlannedQueue {
+  specs?: TensorSpec[]
+  /** Slots of all producers together. */
+  slots: number
+}
+
+class Planner {
+  readonly #queues = new Map<string, Draft>()
+  readonly #instances: Instance[] = []
+  readonly #notes = new Set<string>()
+
+  constructor(
+    readonly config: Config,
+    readonly options: PlanOptions,
+    readonly fail: (message: string) => UsageError,
+  ) {}
+
+  make(topology: Topology, notes: readonly string[]): Plan {
+    const parts = countParts(this.config, this.fail)
+    for (const note of notes) this.#notes.add(note)
+    for (const { name, after, producers, consumers } of topology.links) {
+      const items = this.options.videos * (parts[after]?.leaving ?? 1)
+      this.#queues.set(name, {
+        id: this.#queues.size,
+        name,
+        capacity: this.options.bulk ? Math.max(this.options.queueSize, items) : this.options.queueSize,
+        maxShares: 1,
+        maxTensors: 0,
+        maxRank: 0,
+        maxValues: MAX_VALUES,
+        producers,
+        consumers,
+        slots: 0,
+      })
+    }
+    for (const seat of topology.seats) this.#addInstance(seat)
+    return {
+      name: this.config.name,
+      hash: this.config.hash,
+      steps: this.config.steps.map((_, s) => this.#step(s, parts[s]!.arriving)),
+      instances: this.#instances,
+      queues: [...this.#queues.values()].map(({ specs: _, slots: __, ...queue }) => queue),
+      perGpuQueue: this.options.perGpuQueue,
+      notes: [...this.#notes],
+    }
+  }
+
+  #kindName(step: number): string {
+    return this.config.steps[step]!.kind.names[0]
+  }
+
+  #shape(seat: Seat, inputs: TensorSpec[]): StepShape {
+    try {
+      return this.config.steps[seat.step]!.kind.shape(seat.group.options, inputs, this.options.settings)
+    } catch (error) {
+      if (!(error instanceof UsageError)) throw error
+      throw this.fail(`pipeline[${seat.step}] (${this.#kindName(seat.step)}): ${error.message}`)
+    }
+  }
+
+  #addInstance(seat: Seat): void {
+    const { step, group, groupIndex, device, replica } = seat
+    const from = this.#queues.get(seat.from)!
+    const inputs = from.specs ?? []
+    // Instances of a group that take from the same queue have the same shape.
+    const twin = this.#instances.find(
+      other => other.step === step && other.group === groupIndex && other.inQueue === from.id,
+    )
+    const shape = twin ?? this.#shape(seat, inputs)
+    const instance: Instance = {
+      id: this.#instances.length,
+      name: `step ${step} (${this.#kindName(step)}) on ${deviceName(device)}, replica ${replica}`,
+      step,
+      group: groupIndex,
+      replica,
+      device,
+      options: group.options,
+      inputs,
+      outputs: shape.outputs,
+      batch: shape.batch ?? 1,
+      segments: group.segments,
+      inQueue: from.id,
+      outQueues: seat.to.map(name => this.#queues.get(name)!.id),
+      selector: group.selector,
+      selectorOptions: group.selectorOptions,
+      slots: shape.outputs.length === 0 ? 0 : group.slots,
+    }
+    this.#instances.push(instance)
+    for (const name of new Set(seat.to)) this.#widen(this.#queues.get(name)!, instance, from)
+    if (instance.batch > from.slots && from.specs && from.specs.length > 0)
+      this.#notes.add(
+        `step ${step} joins up to ${instance.batch} items, but the instances before it have ${from.slots} slots in all: ` +
+          'its batches cannot fill; raise num_shared_tensors there',
+      )
+  }
+
+  /** Makes room in a queue for what an instance puts into it. */
+  #widen(queue: Draft, { step, outputs, segments, batch, slots }: Instance, from: Draft): void {
+    const leaving = outputs.map(spec => segmentSpec(spec, segments))
+    const specs = queue.specs ? joinSpecs(queue.specs, leaving) : leaving
+    if (!specs)
+      throw this.fail(
+        `pipeline[${step}]: ${queue.name} would hold both ${queue.specs!.map(specText).join(' + ')} and ` +
+          `${leaving.map(specText).join(' + ')}; groups of one output queue must give the same tensors`,
+      )
+    queue.specs = specs
+    queue.slots += slots
+    queue.maxShares = Math.max(queue.maxShares, from.maxShares * batch)
+    queue.maxTensors = Math.max(queue.maxTensors, specs.length)
+    queue.maxRank = Math.max(queue.maxRank, ...specs.map(spec => spec.shape.length))
+  }
+
+  #step(index: number, parts: number): PlannedStep {
+    const mine = this.#instances.filter(instance => instance.step === index)
+    return {
+      index,
+      kind: this.#kindName(index),
+      inputs: largest(mine.map(instance => instance.inputs)),
+      outputs: largest(mine.map(instance => instance.outputs)),
+      batch: most(mine.map(instance => instance.batch)),
+      segments: most(mine.map(instance => instance.segments)),
+      parts,
+      last: index === this.config.steps.length - 1,
+    }
+  }
+}
+
+/**
+ * Turns a configuration into a plan for this host: which workers there are, where they run, how they are
+ * connected, and how large everything is.
+ * @throws {UsageError} if a GPU is missing, a per-GPU queue has one end, or tensors do not fit
+ */
+export function makePlan(config: Config, options: PlanOptions, host: Host): Plan {
+  const { place, note } = placement(config, options.device, host)
+  const topology = connect(config, place, options.perGpuQueue)
+  const fail = (message: string) => new UsageError(`${config.file ?? config.name}: ${message}`)
+  return new Planner(config, options, fail).make(topology, note === undefined ? [] : [note])
+}

@@ -1,0 +1,18 @@
+import type { StepKind } from '../steps/step.ts'
+
+/** This project's name of something, then other names for it (RnB's Python classes). */
+export type Names = readonly string[]
+
+/** What a pipeline file may name. */
+export interface Registry {
+  readonly kinds: readonly StepKind[]
+  readonly selectors: readonly Names[]
+  readonly iterators: readonly Names[]
+}
+
+export const allNames = (table: readonly Names[]): string[] => table.flatMap(names => [...names])
+
+/** This project's name for a name of the table. */
+export function ownName(table: readonly Names[], name: string): string | undefined {
+  return table.find(names => names.includes(name))?.[0]
+}

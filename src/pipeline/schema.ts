@@ -1,0 +1,159 @@
+import * as v from 'valibot'
+import type { StepKind } from '../steps/step.ts'
+import { allNames, type Names, type Registry } from './registry.ts'
+import { didYouMean } from './suggest.ts'
+
+/** Slots of an instance's outputs if a file does not say (RnB's number). */
+export const DEFAULT_SLOTS = 10
+
+type Entries = Record<string, v.GenericSchema>
+
+const whole = (least: number, meaning: string) => {
+  const message = `must be a whole number from ${least} up`
+  return v.pipe(
+    v.number(message),
+    v.integer(message),
+    v.minValue(least, message),
+    v.maxValue(Number.MAX_SAFE_INTEGER, message),
+    v.description(meaning),
+  )
+}
+
+const text = (meaning: string) =>
+  v.pipe(v.string('must be a text'), v.minLength(1, 'must not be empty'), v.description(meaning))
+
+const list = <T extends v.GenericSchema>(entry: T, message: string) =>
+  v.pipe(v.array(entry, message), v.minLength(1, message))
+
+const oneOf = (names: readonly string[], what: string, meaning: string) =>
+  v.pipe(
+    v.picklist(names, issue =>
+      typeof issue.input === 'string'
+        ? `no ${what} has this name; ${didYouMean(issue.input, names)}`
+        : `must be the name of a ${what}`,
+    ),
+    v.description(meaning),
+  )
+
+/** An object of known keys only; an unknown key's message says which known one is nearest. */
+const exactly = <T extends Entries>(entries: T, what: string) =>
+  v.strictObject(entries, issue => {
+    const key = issue.path?.at(-1)?.key
+    if (issue.expected === 'never')
+      return `is not a key of ${what}; ${didYouMean(String(key), Object.keys(entries))}`
+    return key !== undefined && issue.received === 'undefined' ? `needed in ${what}` : `must be ${what}`
+  })
+
+const deviceMessage = 'must be a GPU number (0, 1, ...) or -1 for the CPU'
+
+/** Keys of a group that place it and connect it; RnB's, but for `clip_threshold`. */
+const wiring = (selectors: readonly Names[]) => ({
+  gpus: v.pipe(
+    list(
+      v.pipe(v.number(deviceMessage), v.integer(deviceMessage), v.minValue(-1, deviceMessage)),
+      'must be a list with at least one GPU number, one for each instance; -1 for the CPU',
+    ),
+    v.description('Where the instances run: one instance for each entry; a GPU number, or -1 for the CPU'),
+  ),
+  in_queue: whole(0, 'Queue that the group takes from; the first step has none, it takes from the client'),
+  out_queues: v.pipe(
+    list(whole(0, 'A queue of the next step'), 'must be a list with at least one queue number'),
+    v.description('Queues that the selector chooses from; the last step has none'),
+  ),
+  queue_selector: oneOf(allNames(selectors), 'queue selector', 'Chooses the output queue of each item'),
+  clip_threshold: whole(1, 'Clips from which the selector large-small calls an item large (15)'),
+  num_shared_tensors: whole(1, `Output slots of each instance (${DEFAULT_SLOTS}); with none free it waits`),
+  num_segments: whole(1, 'Parts that the clips of a video are split into (1)'),
+})
+
+/** Keys of a step that are no options of its kind. */
+export const WIRING_KEYS: ReadonlySet<string> = new Set(Object.keys(wiring([])))
+
+const optionals = (entries: Entries): Entries =>
+  Object.fromEntries(
+    Object.entries(entries).map(([key, entry]) => [
+      key,
+      entry.type === 'optional' ? entry : v.optional(entry),
+    ]),
+  )
+
+/** The keys that a kind of step understands, where its schema is one object. */
+export const entriesOf = (kind: StepKind): Entries | undefined =>
+  'entries' in kind.options ? (kind.options.entries as Entries) : undefined
+
+/** Any key may stand in the step or in a group, so none is required here: checkConfig joins both first. */
+function stepSchema(kind: StepKind, selectors: readonly Names[]) {
+  const own = entriesOf(kind)
+  const keys = optionals({ ...own, ...wiring(selectors) })
+  const object = own ? exactly : loosely
+  const model = v.pipe(v.picklist(kind.names), v.description('Kind of step'))
+  return object({ model, ...stepEntries(keys, object) }, `a step of kind ${kind.names[0]}`)
+}
+
+const loosely = (entries: Entries, what: string) => v.looseObject(entries, `must be ${what}`)
+
+const stepEntries = (keys: Entries, object: typeof loosely | typeof exactly) => ({
+  queue_groups: v.pipe(
+    list(object(keys, 'a queue group'), 'must be a list with at least one queue group'),
+    v.description('Groups of instances; a key given here wins over the same key of the step'),
+  ),
+  ...keys,
+})
+
+/** How a step is placed and connected, whatever its kind: what can be said of a step of unknown kind. */
+export const anyStepSchema = (selectors: readonly Names[]) =>
+  loosely(stepEntries(optionals(wiring(selectors)), loosely), 'a step')
+
+/** The pipeline file, described once: checks use it, and its JSON Schema is generated from it. */
+export function fileSchema(registry: Registry) {
+  const kinds = registry.kinds.flatMap(kind => [...kind.names])
+  const steps = registry.kinds.map(kind => stepSchema(kind, registry.selectors))
+  const step = v.variant('model', steps as never, issue => {
+    if (issue.path?.at(-1)?.key !== 'model')
+      return 'must be a step: an object with "model" and "queue_groups"'
+    return typeof issue.input === 'string'
+      ? `no step has this name; ${didYouMean(issue.input, kinds)}`
+      : 'must be the name of a step'
+  })
+  return exactly(
+    {
+      $schema: v.optional(text('Where editors find the JSON Schema of this file')),
+      name: v.optional(text('Name of the pipeline in outputs; the file name by default')),
+      description: v.optional(text('What the pipeline is for')),
+      video_path_iterator: v.optional(
+        oneOf(allNames(registry.iterators), 'video path iterator', 'Where the list of videos comes from'),
+      ),
+      video_root: v.optional(
+        text(
+          'Videos: a folder (of folders named by class), a file, a glob, or LIST.txt; relative to this file',
+        ),
+      ),
+      weights: v.optional(
+        text('Checkpoint of the network, relative to this file; random weights without it'),
+      ),
+      labels: v.optional(text('Names of the classes, one a line, relative to this file')),
+      pipeline: v.pipe(
+        list(step as v.GenericSchema<StepInput>, 'must be a list with at least one step'),
+        v.description('The steps, in the order in which a video passes them'),
+      ),
+    },
+    'a pipeline file',
+  )
+}
+
+/** A group as written: wiring keys, and the options of the step's kind. */
+export interface GroupInput {
+  gpus?: number[]
+  in_queue?: number
+  out_queues?: number[]
+  queue_selector?: string
+  clip_threshold?: number
+  num_shared_tensors?: number
+  num_segments?: number
+  [option: string]: unknown
+}
+
+export interface StepInput extends GroupInput {
+  model: string
+  queue_groups: GroupInput[]
+}
