@@ -1,6 +1,7 @@
 import { UsageError } from '../src/errors.ts'
 import { type Architecture, LAYERS } from './architecture.ts'
 import { type ConvolutionSpec, describe } from './description.ts'
+import type { Layer, Network } from './network.ts'
 
 /** Frames, height and width of a clip. */
 export interface ClipSize {
@@ -49,4 +50,15 @@ export function checkLayers(startIndex: number, endIndex: number): void {
       `network: layers ${startIndex} to ${endIndex} (start_index, end_index) are not a range within 1 to ${LAYERS}`,
     )
   }
+}
+
+/** Layers `startIndex` to `endIndex` of a network. @throws {UsageError} if it does not hold all of them */
+export function layerRange(network: Network, startIndex: number, endIndex: number): readonly Layer[] {
+  checkLayers(startIndex, endIndex)
+  const layers = network.layers.filter(layer => layer.index >= startIndex && layer.index <= endIndex)
+  if (layers.length !== endIndex - startIndex + 1) {
+    const held = network.layers.map(layer => layer.index).join(', ')
+    throw new UsageError(`network: layers ${startIndex} to ${endIndex} were asked of one that holds ${held}`)
+  }
+  return layers
 }
