@@ -22,7 +22,7 @@ const NS_PER_S = 1e9
  * delays none of the later ones.
  * @returns nanoseconds from the start, ascending
  */
-export function drawSchedule(options: ScheduleOptions): Float64Array {
+export function drawSchedule(options: ScheduleOptions): Float64Array<ArrayBuffer> {
   const { arrival, meanIntervalMs, videos, durationS = Number.POSITIVE_INFINITY, seed } = options
   if (!(videos >= 0)) throw new RangeError(`a schedule of ${videos} requests`)
   if (arrival === 'bulk') {

@@ -81,11 +81,21 @@ const NOUNS: Readonly<Record<string, string>> = {
   integer: 'a whole number',
 }
 
+const BOUNDS: Readonly<Record<string, (bound: unknown) => string>> = {
+  min_value: bound => `at least ${bound}`,
+  max_value: bound => `at most ${bound}`,
+  gt_value: bound => `above ${bound}`,
+  lt_value: bound => `below ${bound}`,
+  min_length: bound => `of length ${bound} or more`,
+  max_length: bound => `of length ${bound} or less`,
+  length: bound => `of length ${bound}`,
+}
+
 /** What a schema wants of a value: its own wording where it has one. */
 function right(issue: v.BaseIssue<unknown>): string {
   if (!issue.message.startsWith('Invalid ')) return issue.message
   if (issue.kind === 'schema') return `must be ${NOUNS[issue.expected ?? ''] ?? issue.expected}`
-  return `must be ${NOUNS[issue.type] ?? `${issue.type.replaceAll('_', ' ')} ${issue.expected ?? ''}`.trim()}`
+  return `must be ${NOUNS[issue.type] ?? BOUNDS[issue.type]?.(issue.requirement) ?? issue.expected ?? issue.type}`
 }
 
 /** Whether an issue says that a key is not known; schemas of this folder name the nearest one that is. */
@@ -114,7 +124,8 @@ function groupOptions(kind: StepKind, step: StepInput, s: number, g: number, pro
     // Without a key it is about several at once: at home in the group if that has any of its own.
     const inGroup = keys.length > 0 ? Object.hasOwn(own, keys[0]!) : Object.keys(own).length > 0
     const base: Path = inGroup ? ['pipeline', s, 'queue_groups', g] : ['pipeline', s]
-    addIssue(problems, [...base, ...keys], issue)
+    if (keys.length > 0) addIssue(problems, [...base, ...keys], issue)
+    else problems.addText(base, `${pathText(base)}: ${right(issue)}`)
   }
   return undefined
 }

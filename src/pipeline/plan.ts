@@ -6,6 +6,8 @@ import { type DeviceChoice, deviceName, type Host, placement } from './devices.t
 import { joinSpecs, segmentSpec, specText, totalElements } from './specs.ts'
 import { connect, type Seat, type Topology } from './topology.ts'
 
+export type { DeviceChoice, Host }
+
 /** A step over all its groups. */
 export interface PlannedStep {
   index: number

@@ -8,13 +8,16 @@ export const DEFAULT_SLOTS = 10
 
 type Entries = Record<string, v.GenericSchema>
 
+/** Far above any use; what counts more would not fit into memory. */
+const MOST = 1_000_000
+
 const whole = (least: number, meaning: string) => {
-  const message = `must be a whole number from ${least} up`
+  const message = `must be a whole number from ${least} to ${MOST}`
   return v.pipe(
     v.number(message),
     v.integer(message),
     v.minValue(least, message),
-    v.maxValue(Number.MAX_SAFE_INTEGER, message),
+    v.maxValue(MOST, message),
     v.description(meaning),
   )
 }
@@ -85,7 +88,7 @@ export const entriesOf = (kind: StepKind): Entries | undefined =>
 function stepSchema(kind: StepKind, selectors: readonly Names[]) {
   const own = entriesOf(kind)
   const keys = optionals({ ...own, ...wiring(selectors) })
-  const object = own ? exactly : loosely
+  const object = kind.options.type === 'strict_object' ? exactly : loosely
   const model = v.pipe(v.picklist(kind.names), v.description('Kind of step'))
   return object({ model, ...stepEntries(keys, object) }, `a step of kind ${kind.names[0]}`)
 }

@@ -1,0 +1,54 @@
+import schema from '../../config/rnb.schema.json' with { type: 'json' }
+import { builtin } from '../pipeline/builtin.ts'
+import { type Config, loadConfig } from '../pipeline/config.ts'
+import { deviceName } from '../pipeline/devices.ts'
+import { type Instance, makePlan, type Plan, type PlanOptions } from '../pipeline/plan.ts'
+import type { Registry } from '../pipeline/registry.ts'
+import { specText } from '../pipeline/specs.ts'
+import type { RunSettings } from '../steps/step.ts'
+
+/** The JSON Schema of pipeline files, as text. */
+export const configSchema = (): string => `${JSON.stringify(schema, null, 2)}\n`
+
+/**
+ * Checks a pipeline file as a run would, on a host that has every GPU it names.
+ * @param settings what a run with default flags would take from the file
+ * @returns the plan that it comes to
+ * @throws {UsageError} listing everything that is wrong
+ */
+export function checkConfigFile(
+  file: string,
+  settings: (config: Config) => RunSettings,
+  registry: Registry = builtin,
+): Plan {
+  const config = loadConfig(file, registry)
+  const options: PlanOptions = {
+    settings: settings(config),
+    queueSize: 500,
+    videos: 2000,
+    bulk: false,
+    perGpuQueue: false,
+    device: 'auto',
+  }
+  return makePlan(config, options, { gpus: Number.POSITIVE_INFINITY, driver: true })
+}
+
+function describeGroup(plan: Plan, instances: readonly Instance[]): string {
+  const { inQueue, outQueues, outputs, slots } = instances[0]!
+  const name = (id: number) => plan.queues[id]!.name
+  const devices = instances.map(({ device }) => deviceName(device)).join(', ')
+  const tensors = outputs.map(specText).join(' + ') || 'no tensors'
+  const to = outQueues.length === 0 ? 'results' : outQueues.map(name).join(', ')
+  return `    on ${devices}: ${name(inQueue)} -> ${to}, ${tensors}, ${slots} slots`
+}
+
+/** A plan in words, one line for each step and queue group. */
+export function describePlan(plan: Plan): string[] {
+  const steps = plan.steps.flatMap(({ index, kind }) => {
+    const mine = plan.instances.filter(({ step }) => step === index)
+    const groups = Map.groupBy(mine, ({ group }) => group)
+    return [`  step ${index}: ${kind}`, ...[...groups.values()].map(group => describeGroup(plan, group))]
+  })
+  const counts = `${plan.steps.length} steps, ${plan.instances.length} instances, ${plan.queues.length} queues`
+  return [`${plan.name} (${plan.hash}): ${counts}`, ...steps, ...plan.notes.map(note => `  note: ${note}`)]
+}
