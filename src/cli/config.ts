@@ -2,6 +2,7 @@ import schema from '../../config/rnb.schema.json' with { type: 'json' }
 import { builtin } from '../pipeline/builtin.ts'
 import { type Config, loadConfig } from '../pipeline/config.ts'
 import { deviceName } from '../pipeline/devices.ts'
+import { clipOf, loadNetwork } from '../pipeline/model.ts'
 import { type Instance, makePlan, type Plan, type PlanOptions } from '../pipeline/plan.ts'
 import type { Registry } from '../pipeline/registry.ts'
 import { specText } from '../pipeline/specs.ts'
@@ -10,16 +11,26 @@ import type { RunSettings } from '../steps/step.ts'
 /** The JSON Schema of pipeline files, as text. */
 export const configSchema = (): string => `${JSON.stringify(schema, null, 2)}\n`
 
+/** What a run with default flags takes from a file; its checkpoint is read, if it names one. */
+const defaultSettings = (config: Config): RunSettings => ({
+  seed: 0,
+  batch: 1,
+  maxBatchDelayMs: 5,
+  top: 5,
+  threads: 1,
+  clip: clipOf(config),
+  network: loadNetwork(config, config.weights, 0),
+})
+
 /**
  * Checks a pipeline file as a run would, on a host that has every GPU it names.
- * @param settings what a run with default flags would take from the file
- * @returns the plan that it comes to
+ * @returns the plan that it comes to with default flags
  * @throws {UsageError} listing everything that is wrong
  */
 export function checkConfigFile(
   file: string,
-  settings: (config: Config) => RunSettings,
   registry: Registry = builtin,
+  settings: (config: Config) => RunSettings = defaultSettings,
 ): Plan {
   const config = loadConfig(file, registry)
   const options: PlanOptions = {
