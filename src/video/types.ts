@@ -25,6 +25,8 @@ export interface Packet {
   /** Presentation index of its frame: the rank of its timestamp among shown packets; negative if never shown. */
   index: number
   key: boolean
+  /** Packets before it were left out: a decoder gives up the frames that it holds back, and resets, before this one. */
+  restart?: boolean
 }
 
 /** A video, opened: index facts are complete, packets are read when asked for. */

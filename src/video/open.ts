@@ -1,0 +1,41 @@
+import { LibraryError } from '../../ffi/error.ts'
+import { VideoError, type VideoErrorCode } from '../errors.ts'
+import { LibavDemuxer } from './libav-demuxer.ts'
+import { MediabunnyDemuxer } from './mediabunny-demuxer.ts'
+import type { Video } from './types.ts'
+
+/** What no other demuxer could change. */
+const FINAL = new Set<VideoErrorCode>(['not_found', 'is_directory', 'unreadable', 'empty'])
+
+const mediabunny = new MediabunnyDemuxer()
+let libav: LibavDemuxer | undefined
+
+/**
+ * Opens a video by its content, whatever its name: with mediabunny, else with libavformat.
+ *
+ * @throws {VideoError} with the code for what is wrong with the file; where only libav could tell and there is none,
+ *   its message says what to install.
+ */
+export async function openVideo(path: string): Promise<Video> {
+  try {
+    return await mediabunny.open(path)
+  } catch (error) {
+    if (!(error instanceof VideoError) || FINAL.has(error.code)) throw error
+    return openWithLibav(path, error)
+  }
+}
+
+async function openWithLibav(path: string, first: VideoError): Promise<Video> {
+  try {
+    libav ??= new LibavDemuxer()
+    return await libav.open(path)
+  } catch (error) {
+    // Of a file without an end, the first look knows better what is missing.
+    if (error instanceof VideoError && first.code === 'truncated') throw first
+    if (!(error instanceof LibraryError)) throw error
+    throw new VideoError(
+      first.code,
+      `${first.message}; without libav, no other demuxer can try: ${error.hint}`,
+    )
+  }
+}
