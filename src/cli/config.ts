@@ -44,13 +44,15 @@ export function checkConfigFile(
   return makePlan(config, options, { gpus: Number.POSITIVE_INFINITY, driver: true })
 }
 
+const counted = (count: number, what: string): string => `${count} ${what}${count === 1 ? '' : 's'}`
+
 function describeGroup(plan: Plan, instances: readonly Instance[]): string {
   const { inQueue, outQueues, outputs, slots } = instances[0]!
   const name = (id: number) => plan.queues[id]!.name
   const devices = instances.map(({ device }) => deviceName(device)).join(', ')
   const tensors = outputs.map(specText).join(' + ') || 'no tensors'
   const to = outQueues.length === 0 ? 'results' : outQueues.map(name).join(', ')
-  return `    on ${devices}: ${name(inQueue)} -> ${to}, ${tensors}, ${slots} slots`
+  return `    on ${devices}: ${name(inQueue)} -> ${to}, ${tensors}, ${counted(slots, 'slot')}`
 }
 
 /** A plan in words, one line for each step and queue group. */
@@ -60,6 +62,10 @@ export function describePlan(plan: Plan): string[] {
     const groups = Map.groupBy(mine, ({ group }) => group)
     return [`  step ${index}: ${kind}`, ...[...groups.values()].map(group => describeGroup(plan, group))]
   })
-  const counts = `${plan.steps.length} steps, ${plan.instances.length} instances, ${plan.queues.length} queues`
+  const counts = [
+    counted(plan.steps.length, 'step'),
+    counted(plan.instances.length, 'instance'),
+    counted(plan.queues.length, 'queue'),
+  ].join(', ')
   return [`${plan.name} (${plan.hash}): ${counts}`, ...steps, ...plan.notes.map(note => `  note: ${note}`)]
 }

@@ -103,7 +103,11 @@ const isUnknownKey = (issue: v.BaseIssue<unknown>): boolean =>
   issue.type === 'strict_object' && issue.expected === 'never'
 
 function addIssue(problems: Problems, path: Path, issue: v.BaseIssue<unknown>): void {
-  if (!isUnknownKey(issue)) problems.add(path, issue.input, right(issue))
+  const holder = issue.path?.at(-1)
+  // To valibot, a list is an object whose keys are wrong.
+  if (holder?.type === 'object' && Array.isArray(holder.input))
+    problems.add(path.slice(0, -1), holder.input, 'must be an object')
+  else if (!isUnknownKey(issue)) problems.add(path, issue.input, right(issue))
   else if (issue.message.startsWith('Invalid '))
     problems.addText(path, `${pathText(path)} is not a known key`)
   else problems.addText(path, `${pathText(path)} ${issue.message}`)

@@ -2,12 +2,15 @@ import { UsageError } from '../errors.ts'
 
 export type Path = readonly (string | number)[]
 
+const PLAIN_KEY = /^[$\w]+$/
+
 /** `pipeline[1].queue_groups[0].in_queue` */
 export function pathText(path: Path): string {
-  return path.reduce<string>(
-    (text, key) => (typeof key === 'number' ? `${text}[${key}]` : text === '' ? key : `${text}.${key}`),
-    '',
-  )
+  return path.reduce<string>((text, key) => {
+    if (typeof key === 'number') return `${text}[${key}]`
+    if (!PLAIN_KEY.test(key)) return `${text}[${JSON.stringify(key)}]`
+    return text === '' ? key : `${text}.${key}`
+  }, '')
 }
 
 const LONGEST = 60

@@ -3,6 +3,7 @@ import { chmodSync, existsSync, mkdirSync, mkdtempSync, readdirSync, rmSync, wri
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
+import fc from 'fast-check'
 import { UsageError } from '../../src/errors.ts'
 import { checkConfig, loadConfig } from '../../src/pipeline/config.ts'
 import { fakes } from './fake-kinds.ts'
@@ -147,7 +148,8 @@ describe('what is wrong is named: path, value, what would be right', () => {
 
   test.each([
     [5, 'the file is 5: must be a pipeline file'],
-    [[], 'pipeline is missing: needed in a pipeline file'],
+    [[1], 'the file is [1]: must be an object'],
+    [{ pipeline: [[], networkStep] }, 'pipeline[0] is []: must be an object'],
     [{}, 'pipeline is missing: needed in a pipeline file'],
     [{ pipeline: 'x' }, 'pipeline is "x": must be a list with at least one step'],
     [{ pipeline: [] }, 'pipeline is []: must be a list with at least one step'],
@@ -321,6 +323,45 @@ describe('what is wrong is named: path, value, what would be right', () => {
       ],
     }
     expect(problems(value)).toHaveLength(1)
+  })
+
+  test('whatever stands anywhere in a file, it is taken or refused in order', () => {
+    const segments = {
+      video_path_iterator: 'videos',
+      pipeline: [
+        { ...loaderStep, num_segments: 3, queue_selector: 'round-robin', clips: 2 },
+        { model: 'network', queue_groups: [{ gpus: [1, 2], in_queue: 0, out_queues: [0] }], num_classes: 4 },
+        { model: 'aggregator', queue_groups: [{ gpus: [-1], in_queue: 0 }], aggregate: 3 },
+      ],
+    }
+    /** Every value of a file, with what holds it. */
+    const places = (holder: object): [Record<string, unknown>, string][] =>
+      Object.entries(holder).flatMap(([key, value]): [Record<string, unknown>, string][] => [
+        [holder as Record<string, unknown>, key],
+        ...(typeof value === 'object' && value !== null ? places(value) : []),
+      ])
+    const odd = fc.oneof(
+      fc.jsonValue({ maxDepth: 2 }),
+      fc.constantFrom(-1, 0, 1, 1e300, 'loader', [0], {}, null),
+    )
+    fc.assert(
+      fc.property(
+        fc.array(fc.tuple(fc.nat(), odd, fc.boolean()), { minLength: 1, maxLength: 3 }),
+        changes => {
+          const file = structuredClone(segments)
+          for (const [at, value, remove] of changes) {
+            const all = places(file)
+            if (all.length === 0) continue
+            const [holder, key] = all[at % all.length]!
+            if (remove && !Array.isArray(holder)) delete holder[key]
+            else holder[key] = structuredClone(value)
+          }
+          // Anything but a UsageError would fail the test.
+          for (const line of problems(file)) expect(line).toMatch(/ is |: /)
+        },
+      ),
+      { numRuns: 1000 },
+    )
   })
 
   test('long values are cut', () => {

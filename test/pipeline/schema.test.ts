@@ -4,7 +4,7 @@ import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import Ajv from 'ajv'
 import { schemaText } from '../../config/schema.ts'
-import { configSchema, describePlan } from '../../src/cli/config.ts'
+import { checkConfigFile, configSchema, describePlan } from '../../src/cli/config.ts'
 import { builtin } from '../../src/pipeline/builtin.ts'
 import { loadConfig } from '../../src/pipeline/config.ts'
 import { makePlan } from '../../src/pipeline/plan.ts'
@@ -72,6 +72,15 @@ describe('the pipelines that come with the program', () => {
   })
 })
 
+const settings = { seed: 0, batch: 1, maxBatchDelayMs: 5, top: 5, threads: 1, clip: { frames: 8, size: 112 } }
+
+test.skipIf(!haveRnb)("checking a file asks for no GPU: all of RnB's pass", () => {
+  const files = readdirSync(RNB).filter(name => name.endsWith('.json'))
+  const plans = files.map(name => checkConfigFile(join(RNB, name), fakes, () => settings))
+  expect(plans.map(plan => plan.notes)).toEqual(files.map(() => []))
+  expect(Math.max(...plans.flatMap(plan => plan.instances.map(({ device }) => device)))).toBe(7)
+})
+
 test('a plan in words', () => {
   const settings = {
     seed: 0,
@@ -88,7 +97,7 @@ test('a plan in words', () => {
     { gpus: 0, driver: false },
   )
   expect(describePlan(plan)).toEqual([
-    `r2p1d-nopipeline (${config.hash}): 1 steps, 1 instances, 1 queues`,
+    `r2p1d-nopipeline (${config.hash}): 1 step, 1 instance, 1 queue`,
     '  step 0: single',
     '    on cpu: filename -> results, f32[15, 400], 10 slots',
     '  note: no NVIDIA driver was found: everything runs on the CPU',
