@@ -28,13 +28,16 @@ const text = (meaning: string) =>
 const list = <T extends v.GenericSchema>(entry: T, message: string) =>
   v.pipe(v.array(entry, message), v.minLength(1, message))
 
-const oneOf = (names: readonly string[], what: string, meaning: string) =>
+/** What to say of a value that is no name of the table. */
+const noName = (value: unknown, table: readonly Names[], what: string): string => {
+  if (typeof value !== 'string') return `must be the name of a ${what}`
+  const own = table.map(names => names[0] ?? '')
+  return `no ${what} has this name; ${didYouMean(value, allNames(table), own)}`
+}
+
+const oneOf = (table: readonly Names[], what: string, meaning: string) =>
   v.pipe(
-    v.picklist(names, issue =>
-      typeof issue.input === 'string'
-        ? `no ${what} has this name; ${didYouMean(issue.input, names)}`
-        : `must be the name of a ${what}`,
-    ),
+    v.picklist(allNames(table), issue => noName(issue.input, table, what)),
     v.description(meaning),
   )
 
@@ -63,7 +66,7 @@ const wiring = (selectors: readonly Names[]) => ({
     list(whole(0, 'A queue of the next step'), 'must be a list with at least one queue number'),
     v.description('Queues that the selector chooses from; the last step has none'),
   ),
-  queue_selector: oneOf(allNames(selectors), 'queue selector', 'Chooses the output queue of each item'),
+  queue_selector: oneOf(selectors, 'queue selector', 'Chooses the output queue of each item'),
   clip_threshold: whole(1, 'Clips from which the selector large-small calls an item large (15)'),
   num_shared_tensors: whole(1, `Output slots of each instance (${DEFAULT_SLOTS}); with none free it waits`),
   num_segments: whole(1, 'Parts that the clips of a video are split into (1)'),
@@ -109,14 +112,12 @@ export const anyStepSchema = (selectors: readonly Names[]) =>
 
 /** The pipeline file, described once: checks use it, and its JSON Schema is generated from it. */
 export function fileSchema(registry: Registry) {
-  const kinds = registry.kinds.flatMap(kind => [...kind.names])
+  const kinds = registry.kinds.map(kind => kind.names)
   const steps = registry.kinds.map(kind => stepSchema(kind, registry.selectors))
   const step = v.variant('model', steps as never, issue => {
     if (issue.path?.at(-1)?.key !== 'model')
       return 'must be a step: an object with "model" and "queue_groups"'
-    return typeof issue.input === 'string'
-      ? `no step has this name; ${didYouMean(issue.input, kinds)}`
-      : 'must be the name of a step'
+    return noName(issue.input, kinds, 'step')
   })
   return exactly(
     {
@@ -124,7 +125,7 @@ export function fileSchema(registry: Registry) {
       name: v.optional(text('Name of the pipeline in outputs; the file name by default')),
       description: v.optional(text('What the pipeline is for')),
       video_path_iterator: v.optional(
-        oneOf(allNames(registry.iterators), 'video path iterator', 'Where the list of videos comes from'),
+        oneOf(registry.iterators, 'video path iterator', 'Where the list of videos comes from'),
       ),
       video_root: v.optional(
         text(

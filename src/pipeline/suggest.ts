@@ -27,7 +27,7 @@ export function nearest(word: string, known: Iterable<string>): string | undefin
   for (const candidate of known) {
     const other = plain(candidate)
     const distance = editDistance(written, other)
-    const close = distance <= Math.max(1, Math.floor(Math.max(written.length, other.length) / 3))
+    const close = distance <= Math.min(3, Math.max(1, Math.floor(Math.max(written.length, other.length) / 3)))
     const part = written.length >= 3 && other.includes(written)
     if ((close || part) && distance < least) {
       best = candidate
@@ -37,8 +37,8 @@ export function nearest(word: string, known: Iterable<string>): string | undefin
   return best
 }
 
-/** `did you mean "x"?`, or all that is known where nothing is near. */
-export function didYouMean(word: string, known: readonly string[]): string {
+/** `did you mean "x"?`, or what is known where nothing is near: `listed`, without other names for the same. */
+export function didYouMean(word: string, known: readonly string[], listed = known): string {
   const near = nearest(word, known)
-  return near === undefined ? `known: ${known.join(', ')}` : `did you mean "${near}"?`
+  return near === undefined ? `known: ${listed.join(', ')}` : `did you mean "${near}"?`
 }

@@ -63,3 +63,7 @@ describe('the nearest known word', () => {
     expect(didYouMean('gpu', known)).toBe('did you mean "gpus"?')
   })
 })
+
+test('long names that share a beginning are not near for that', () => {
+  expect(didYouMean('models.x.Aggregator', ['loader', 'models.x.Loader'], ['loader'])).toBe('known: loader')
+})
