@@ -1,8 +1,9 @@
 import schema from '../../config/rnb.schema.json' with { type: 'json' }
+import { networkArchitecture } from '../../models/load.ts'
 import { builtin } from '../pipeline/builtin.ts'
 import { type Config, loadConfig } from '../pipeline/config.ts'
 import { deviceName } from '../pipeline/devices.ts'
-import { clipOf, loadNetwork } from '../pipeline/model.ts'
+import { clipOf, networkSource } from '../pipeline/model.ts'
 import { type Instance, makePlan, type Plan, type PlanOptions } from '../pipeline/plan.ts'
 import type { Registry } from '../pipeline/registry.ts'
 import { specText } from '../pipeline/specs.ts'
@@ -12,15 +13,18 @@ import type { RunSettings } from '../steps/step.ts'
 export const configSchema = (): string => `${JSON.stringify(schema, null, 2)}\n`
 
 /** What a run with default flags takes from a file; its checkpoint is read, if it names one. */
-const defaultSettings = (config: Config): RunSettings => ({
-  seed: 0,
-  batch: 1,
-  maxBatchDelayMs: 5,
-  top: 5,
-  threads: 1,
-  clip: clipOf(config),
-  network: loadNetwork(config, config.weights, 0),
-})
+function defaultSettings(config: Config): RunSettings {
+  const source = networkSource(config, config.weights, 0)
+  return {
+    seed: 0,
+    batch: 1,
+    maxBatchDelayMs: 5,
+    top: 5,
+    threads: 1,
+    clip: clipOf(config),
+    architecture: source && networkArchitecture(source).architecture,
+  }
+}
 
 /**
  * Checks a pipeline file as a run would, on a host that has every GPU it names.

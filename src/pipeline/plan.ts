@@ -180,7 +180,10 @@ class Planner {
 
   #shape(seat: Seat, inputs: TensorSpec[]): StepShape {
     try {
-      return this.config.steps[seat.step]!.kind.shape(seat.group.options, inputs, this.options.settings)
+      // Items are joined once: what a later step takes is a batch already.
+      const joined = this.#instances.some(({ step, batch }) => step < seat.step && batch > 1)
+      const settings = joined ? { ...this.options.settings, batch: 1 } : this.options.settings
+      return this.config.steps[seat.step]!.kind.shape(seat.group.options, inputs, settings)
     } catch (error) {
       if (!(error instanceof UsageError)) throw error
       throw this.fail(`pipeline[${seat.step}] (${this.#kindName(seat.step)}): ${error.message}`)

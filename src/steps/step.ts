@@ -1,4 +1,6 @@
 import type { GenericSchema } from 'valibot'
+import type { Architecture } from '../../models/architecture.ts'
+import type { Network } from '../../models/network.ts'
 import type { Item } from '../queue/item.ts'
 import type { TensorSpec } from '../queue/tensor.ts'
 
@@ -15,10 +17,14 @@ export interface RunSettings {
   maxBatchDelayMs: number
   /** Classes in a result. */
   top: number
-  /** Checkpoint file, or undefined for random weights from the seed. */
-  weights?: string
   /** CPU threads that one network instance may use. */
   threads: number
+  /** What network steps run; undefined if no step of the pipeline runs a network. Plans need no more than this. */
+  architecture?: Architecture
+  /** The same with its weights, in shared memory: needed once steps are created. */
+  network?: Network
+  /** Frames of a clip, and its height and width in pixels, as the first step makes them. */
+  clip: { frames: number; size: number }
 }
 
 /** A step's keys in the pipeline file (the queue group's over the step's), checked by its schema. */
@@ -43,6 +49,8 @@ export interface StepContext {
   /** Specs of the tensors that arrive and leave, as planned. */
   readonly inputs: TensorSpec[]
   readonly outputs: TensorSpec[]
+  /** The most items in one call of `run`. */
+  readonly batch: number
   /** The video that a request names. */
   video(request: number): string
   /** Memory of a tensor that arrived, or that `allocate` gave: the filled shape only. */

@@ -1,0 +1,183 @@
+import yargs, { type Argv } from 'yargs'
+import { LibraryError } from '../../ffi/error.ts'
+import { UsageError } from '../errors.ts'
+import { VERSION } from '../version.ts'
+import { checkRunFlags, expandTwoLetterFlags } from './arguments.ts'
+
+export const EXIT = { done: 0, failed: 1, usage: 2, queueFull: 3, allFailed: 4, interrupted: 130 } as const
+
+/** Flags that `run` and `infer` share: where videos, weights and labels come from, and where results go. */
+function modelFlags<T>(parser: Argv<T>) {
+  return parser
+    .option('config_file_path', {
+      alias: ['c', 'config-file-path', 'config'],
+      type: 'string',
+      default: 'config/r2p1d-whole.json',
+      describe: 'pipeline file',
+    })
+    .option('weights', { type: 'string', describe: 'checkpoint: .safetensors, .pth, .pt, .pth.tar' })
+    .option('labels', { type: 'string', describe: 'text file with one class name a line' })
+    .option('device', {
+      type: 'string',
+      default: 'auto',
+      describe: 'cpu, cuda or auto (CUDA if there is a driver)',
+    })
+    .option('share_gpu', {
+      alias: 'share-gpu',
+      type: 'boolean',
+      default: false,
+      describe: 'run on a GPU that another process uses',
+    })
+    .option('seed', { type: 'number', default: 0, describe: 'of arrivals, videos, clips and random weights' })
+    .option('top', { type: 'number', default: 5, describe: 'classes in a result' })
+    .option('on_error', {
+      alias: 'on-error',
+      type: 'string',
+      default: 'skip',
+      describe: 'what a video that fails does: skip it, or abort the run',
+    })
+    .option('log_dir', {
+      alias: 'log-dir',
+      type: 'string',
+      describe: 'folder for log folders [default: logs]',
+    })
+    .option('quiet', { type: 'boolean', default: false, describe: 'print nothing but JSON and errors' })
+}
+
+function runCommandFlags<T>(parser: Argv<T>) {
+  return modelFlags(parser)
+    .option('mean_interval_ms', {
+      alias: ['mean-interval-ms'],
+      type: 'number',
+      default: 3,
+      describe: 'mean time between arrivals in ms (-mi); 0: all videos at once',
+    })
+    .option('rate', { type: 'number', describe: 'mean arrivals per second, instead of an interval' })
+    .option('batch_size', {
+      alias: ['b', 'batch-size'],
+      type: 'number',
+      default: 1,
+      describe: 'videos in a network batch',
+    })
+    .option('max_batch_delay_ms', {
+      alias: ['max-batch-delay-ms'],
+      type: 'number',
+      default: 5,
+      describe: 'longest time in ms that a partial batch waits',
+    })
+    .option('videos', { alias: ['v'], type: 'number', describe: 'number of requests [default: 2000]' })
+    .option('queue_size', {
+      alias: ['queue-size'],
+      type: 'number',
+      default: 500,
+      describe: 'capacity of each queue in items (-qs)',
+    })
+    .option('per_gpu_queue', {
+      alias: ['p', 'per-gpu-queue'],
+      type: 'boolean',
+      default: false,
+      describe: 'intermediate queues for each GPU, so that items stay where they were loaded',
+    })
+    .option('check', {
+      type: 'boolean',
+      default: false,
+      describe: 'check the configuration and the host, then stop',
+    })
+    .option('video_root', {
+      alias: ['video-root'],
+      type: 'string',
+      describe: 'videos: a folder (or folder of folders), a glob in quotes, or a list in a .txt file',
+    })
+    .option('warmup', {
+      type: 'number',
+      default: 10,
+      describe: 'requests at the start that statistics leave out',
+    })
+    .option('arrival', { type: 'string', describe: 'poisson, constant or bulk [default: poisson]' })
+    .option('duration', { type: 'number', describe: 'seconds during which requests arrive' })
+    .option('slo_ms', { alias: ['slo-ms'], type: 'number', describe: 'latency goal in ms, for goodput' })
+    .option('results', { type: 'string', describe: 'file for a JSON line per video; - for standard output' })
+    .example(
+      '$0 run -c config/demo.json -v 100 -mi 50 --results -',
+      'the demo, 20 videos/s, labels as JSON Lines',
+    )
+    .example('$0 -mi 90 -b 1 -v 500 -qs 500 -c config/r2p1d-whole.json --video-root clips/', "RnB's flags")
+}
+
+function commandLine(argv: string[], status: { code: number }): Argv {
+  return yargs(argv)
+    .scriptName('rnb')
+    .usage('$0 runs video models of several steps on GPUs or the CPU, and measures them.')
+    .parserConfiguration({ 'duplicate-arguments-array': false, 'boolean-negation': false })
+    .command(
+      ['run', '$0'],
+      'run a pipeline on videos that arrive at random, and measure it',
+      parser => runCommandFlags(parser as Argv),
+      async flags => {
+        const { run } = await import('./run.ts')
+        status.code = await run(checkRunFlags(flags))
+      },
+    )
+    .command(
+      'infer <video..>',
+      'classify videos; a JSON line each on standard output',
+      parser =>
+        modelFlags(parser as Argv)
+          .positional('video', { type: 'string', array: true, demandOption: true, describe: 'video files' })
+          .example('$0 infer -c config/demo.json a.mp4 b.mp4 | jq -r ".top[0].label"', 'labels'),
+      async flags => {
+        const { infer } = await import('./infer.ts')
+        status.code = await infer(flags.video, flags)
+      },
+    )
+    .command(
+      'doctor',
+      'say what this host has, and what a pipeline would lack',
+      parser =>
+        (parser as Argv)
+          .option('config_file_path', {
+            alias: ['c', 'config'],
+            type: 'string',
+            describe: 'pipeline file to check against',
+          })
+          .option('json', { type: 'boolean', default: false, describe: 'as JSON' }),
+      async flags => {
+        const { doctor } = await import('./doctor.ts')
+        status.code = await doctor(flags)
+      },
+    )
+    .command('weights', 'look into, convert and check checkpoints', async parser => {
+      const { weightsCommands } = await import('./weights-commands.ts')
+      return weightsCommands(parser as Argv, status)
+    })
+    .command('config', 'check pipeline files, print their schema', async parser => {
+      const { configCommands } = await import('./config-commands.ts')
+      return configCommands(parser as Argv)
+    })
+    .strict()
+    .recommendCommands()
+    .version(VERSION)
+    .help()
+    .alias('help', 'h')
+    .wrap(Math.min(110, process.stderr.columns ?? 110))
+    .exitProcess(false)
+    .showHelpOnFail(false)
+    .fail((message, error) => {
+      throw error ?? new UsageError(`${message}\nrnb --help lists commands and flags.`)
+    })
+}
+
+/** Parses the command line, runs the command, and sets the process's exit status. Never throws. */
+export async function main(argv: string[]): Promise<void> {
+  const status: { code: number } = { code: EXIT.done }
+  try {
+    await commandLine(expandTwoLetterFlags(argv), status).parseAsync()
+  } catch (error) {
+    status.code = error instanceof UsageError ? EXIT.usage : EXIT.failed
+    const expected = error instanceof UsageError || error instanceof LibraryError
+    console.error(
+      `rnb: ${expected ? error.message : error instanceof Error ? (error.stack ?? error.message) : String(error)}`,
+    )
+  }
+  process.exitCode = status.code
+}

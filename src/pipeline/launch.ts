@@ -1,0 +1,186 @@
+import { Worker } from 'node:worker_threads'
+import { monotonicNs } from '../../ffi/libc.ts'
+import { Barrier } from '../queue/barrier.ts'
+import { Control } from '../queue/control.ts'
+import { Ring } from '../queue/ring.ts'
+import { SlotPool } from '../queue/slots.ts'
+import { tensorBytes } from '../queue/tensor.ts'
+import { Ledger, type LedgerHandle, STATE } from '../results/ledger.ts'
+import type { RunSettings } from '../steps/step.ts'
+import type { Plan } from './plan.ts'
+import { queueWords } from './runner.ts'
+import { type SharedPool, type SharedRun, STOP, type WorkerData, type WorkerMessage } from './shared.ts'
+
+export interface LaunchOptions {
+  plan: Plan
+  settings: RunSettings
+  ledger: LedgerHandle
+  /** Intended arrivals in ns from the start, ascending. */
+  schedule: Float64Array
+  /** Video of each request: an index into `videos`. */
+  requestVideo: Uint32Array
+  videos: string[]
+}
+
+/** What the run tells as it goes on; all are called on the main thread. */
+export interface Watcher {
+  /** All workers are warm: the clock starts at this time of `monotonicNs`. */
+  started(startNs: number): void
+  completed(request: number): void
+  failed(request: number, step: number, code: string, message: string): void
+  note(message: string): void
+}
+
+/** How a run ended. */
+export type Ending =
+  | { kind: 'finished' }
+  | { kind: 'interrupted' }
+  /** A queue had no room for this request. */
+  | { kind: 'full'; queue: number; depth: number; request: number }
+  /** A worker threw or died. */
+  | { kind: 'crashed'; worker: string; message: string; stack?: string }
+  | { kind: 'aborted'; message: string }
+  | { kind: 'usage'; message: string }
+
+const shareCopy = (view: Float64Array | Uint32Array): SharedArrayBuffer => {
+  const memory = new SharedArrayBuffer(view.byteLength)
+  new Uint8Array(memory).set(new Uint8Array(view.buffer, view.byteOffset, view.byteLength))
+  return memory
+}
+
+function share(options: LaunchOptions): SharedRun {
+  const { plan, schedule } = options
+  const outputs = plan.instances.flatMap(instance => instance.outputs).length
+  const control = new Control(Control.create(plan.queues.length + outputs + 8))
+  const pools: SharedPool[] = plan.instances.flatMap(instance =>
+    instance.outputs.map((spec, output) => ({
+      instance: instance.id,
+      output,
+      spec,
+      slots: SlotPool.create(instance.slots, control),
+      memory: Array.from({ length: instance.slots }, () => new SharedArrayBuffer(tensorBytes(spec))),
+    })),
+  )
+  return {
+    plan,
+    settings: options.settings,
+    control: control.handle,
+    ready: Barrier.create(plan.instances.length + 1, control),
+    queues: plan.queues.map(queue =>
+      Ring.create(queue.capacity, queueWords(queue), queue.producers, control),
+    ),
+    results: Ring.create(Math.max(1, schedule.length), 1, plan.instances.length, control),
+    pools,
+    ledger: options.ledger,
+    schedule: shareCopy(schedule),
+    requestVideo: shareCopy(options.requestVideo),
+    videos: options.videos,
+  }
+}
+
+/** A run that is going on: its workers, and the only place that waits for them. */
+export class Launch {
+  readonly #shared: SharedRun
+  readonly #control: Control
+  readonly #results: Ring
+  readonly #ledger: Ledger
+  readonly #reported: Uint8Array
+  #ending: Ending | undefined
+  /** Exits of all workers. */
+  readonly #exits: Promise<void>[] = []
+
+  constructor(
+    readonly options: LaunchOptions,
+    readonly watcher: Watcher,
+  ) {
+    this.#shared = share(options)
+    this.#control = new Control(this.#shared.control)
+    this.#results = new Ring(this.#shared.results)
+    this.#ledger = new Ledger(options.ledger)
+    this.#reported = new Uint8Array(options.schedule.length)
+  }
+
+  /** Starts the workers, waits for all of them to be warm, lets them go, and reports until the last one ended. */
+  async run(): Promise<Ending> {
+    this.#start({ role: 'client', name: 'the client', shared: this.#shared })
+    for (const instance of this.options.plan.instances)
+      this.#start({ role: 'runner', name: instance.name, shared: this.#shared, instance })
+    const ready = new Barrier(this.#shared.ready)
+    // A pending Atomics.waitAsync does not keep the process alive, and workers may all be blocked.
+    const alive = setInterval(() => {}, 2 ** 30)
+    try {
+      if ((await ready.allArrived()) === 0) {
+        const startNs = monotonicNs()
+        this.#control.startNs = startNs
+        this.watcher.started(startNs)
+        ready.release()
+        const request = new Int32Array(1)
+        while ((await this.#results.takeAsync(request)) > 0) this.#complete(request[0]!)
+      }
+      await Promise.all(this.#exits)
+    } finally {
+      clearInterval(alive)
+    }
+    // A stop can overtake results that were ready before it.
+    for (let request = 0; request < this.#reported.length; request++)
+      if (this.#ledger.state(request) === STATE.done) this.#complete(request)
+    return this.#ending ?? { kind: 'finished' }
+  }
+
+  /** Lets what has begun finish and begins nothing more. */
+  interrupt(): void {
+    this.#ending ??= { kind: 'interrupted' }
+    this.#control.drain()
+  }
+
+  /** Ends the run at once. */
+  stop(ending: Ending, reason: number = STOP.interrupted): void {
+    this.#ending ??= ending
+    this.#control.stop(reason)
+  }
+
+  /** Highest depth of each queue so far. */
+  highWater(): number[] {
+    return this.#shared.queues.map(handle => new Ring(handle).highWater)
+  }
+
+  #complete(request: number): void {
+    if (this.#reported[request]) return
+    this.#reported[request] = 1
+    this.watcher.completed(request)
+  }
+
+  #start(data: WorkerData): void {
+    const worker = new Worker(Bun.main, { workerData: data, name: data.name })
+    const crash = (message: string, stack?: string) =>
+      this.stop({ kind: 'crashed', worker: data.name, message, stack }, STOP.failed)
+    let finished = false
+    worker.on('message', (message: WorkerMessage) => {
+      if (message.type === 'finished') finished = true
+      else this.#hear(message)
+    })
+    worker.on('error', error =>
+      error instanceof Error ? crash(error.message, error.stack) : crash(String(error)),
+    )
+    this.#exits.push(
+      new Promise(resolve => {
+        worker.on('exit', code => {
+          if (!finished) crash(`the worker ended early, with status ${code}`)
+          resolve()
+        })
+      }),
+    )
+  }
+
+  #hear(message: Exclude<WorkerMessage, { type: 'finished' }>): void {
+    if (message.type === 'failure')
+      this.watcher.failed(message.request, message.step, message.code, message.message)
+    else if (message.type === 'note') this.watcher.note(message.message)
+    else if (message.type === 'usage') this.stop({ kind: 'usage', message: message.message }, STOP.usage)
+    else {
+      const { queue, request } = message
+      const depth = new Ring(this.#shared.queues[queue]!).depth
+      this.stop({ kind: 'full', queue, depth, request }, STOP.queueFull)
+    }
+  }
+}

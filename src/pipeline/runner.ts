@@ -1,0 +1,187 @@
+import { monotonicNs } from '../../ffi/libc.ts'
+import { UsageError, VideoError } from '../errors.ts'
+import { Barrier } from '../queue/barrier.ts'
+import { decodeItem, encodeItem, itemWords } from '../queue/codec.ts'
+import { Control } from '../queue/control.ts'
+import type { Item } from '../queue/item.ts'
+import { Ring, TIMED_OUT } from '../queue/ring.ts'
+import { Ledger } from '../results/ledger.ts'
+import { stepKind } from '../steps/index.ts'
+import { selectorOf } from '../steps/selectors.ts'
+import type { StepInstance } from '../steps/step.ts'
+import { InstanceMemory, Stopped, stepContext } from './context.ts'
+import type { Instance, PlannedQueue } from './plan.ts'
+import { type SharedRun, STOP, type WorkerMessage } from './shared.ts'
+import { scoresOfShares } from './sink.ts'
+
+export const queueWords = (queue: PlannedQueue): number =>
+  itemWords(queue.maxShares, queue.maxTensors, queue.maxRank, queue.maxValues)
+
+/** One instance of a step in its worker: takes items, runs the step on batches of them, hands its outputs on. */
+class Runner {
+  readonly #control: Control
+  readonly #ledger: Ledger
+  readonly #memory: InstanceMemory
+  readonly #input: Ring
+  /** In the selector's order, and each once. */
+  readonly #outputs: Ring[]
+  readonly #producing: Ring[]
+  readonly #results: Ring
+  readonly #received: Int32Array
+  readonly #sent: Int32Array
+  readonly #select: (item: Item) => number
+  /** Items joined to a batch at most, and the longest that the first of them waits. */
+  readonly #batch: number
+  readonly #delayNs: number
+
+  constructor(
+    readonly shared: SharedRun,
+    readonly instance: Instance,
+    readonly tell: (message: WorkerMessage) => void,
+  ) {
+    const { plan } = shared
+    this.#control = new Control(shared.control)
+    this.#ledger = new Ledger(shared.ledger)
+    this.#memory = new InstanceMemory(shared, instance)
+    this.#input = new Ring(shared.queues[instance.inQueue]!)
+    // A queue that the selector knows by two numbers has this producer once.
+    const rings = new Map(instance.outQueues.map(id => [id, new Ring(shared.queues[id]!)]))
+    this.#producing = [...rings.values()]
+    this.#outputs = instance.outQueues.map(id => rings.get(id)!)
+    this.#results = new Ring(shared.results)
+    this.#received = new Int32Array(queueWords(plan.queues[instance.inQueue]!))
+    this.#sent = new Int32Array(Math.max(1, ...instance.outQueues.map(id => queueWords(plan.queues[id]!))))
+    this.#select = selectorOf(instance.selector, {
+      queues: this.#outputs.length,
+      depth: index => this.#outputs[index]!.depth,
+      options: instance.selectorOptions,
+    })
+    this.#batch = instance.batch
+    this.#delayNs = shared.settings.maxBatchDelayMs * 1e6
+  }
+
+  async run(): Promise<void> {
+    const kind = stepKind(this.shared.plan.steps[this.instance.step]!.kind)!
+    const step = await kind.create(stepContext(this.#memory, this.#ledger))
+    await step.warmUp?.()
+    try {
+      if (new Barrier(this.shared.ready).arriveAndWait()) await this.#serve(step)
+    } finally {
+      for (const queue of [...this.#producing, this.#results]) queue.close()
+      step.close?.()
+    }
+  }
+
+  async #serve(step: StepInstance): Promise<void> {
+    const emit = (item: Item) => this.#emit(item)
+    try {
+      for (;;) {
+        const items = this.#takeBatch()
+        if (items.length === 0) break
+        await this.#runBatch(step, items, emit)
+      }
+      if (this.#control.stopped === 0) await step.flush?.(emit)
+    } catch (error) {
+      if (!(error instanceof Stopped)) throw error
+    }
+  }
+
+  /** An item as soon as there is one, with those that follow within the batch delay; none at the end. */
+  #takeBatch(): Item[] {
+    // On an interrupt, requests that nobody has begun stay where they are.
+    if (this.instance.inQueue === 0 && this.#control.draining) return []
+    const items: Item[] = []
+    let deadlineNs = Number.POSITIVE_INFINITY
+    while (items.length < this.#batch) {
+      const length = this.#input.take(this.#received, deadlineNs)
+      if (length < 0) {
+        if (length !== TIMED_OUT && this.#control.stopped !== 0) return []
+        break
+      }
+      const item = decodeItem(this.#received, length)
+      const now = monotonicNs()
+      for (const { request, part } of item.shares)
+        this.#ledger.stamp(request, part, this.instance.step, 'runnerStart', now)
+      items.push(item)
+      if (items.length === 1) deadlineNs = now + this.#delayNs
+    }
+    return items
+  }
+
+  async #runBatch(step: StepInstance, items: Item[], emit: (item: Item) => void): Promise<void> {
+    const shares = items.flatMap(item => item.shares)
+    const now = monotonicNs()
+    const { step: index, device, replica } = this.instance
+    for (const { request, part } of shares) {
+      this.#ledger.place(request, part, index, device, replica, shares.length)
+      this.#ledger.stamp(request, part, index, 'inferenceStart', now)
+    }
+    try {
+      await step.run(items, emit)
+    } catch (error) {
+      if (!(error instanceof VideoError)) throw error
+      this.#memory.releaseHeld()
+      for (const { request } of shares) {
+        const { code, message } = error
+        this.tell({ type: 'failure', request, step: this.instance.step, code, message })
+      }
+    } finally {
+      for (const item of items) this.#memory.release(item)
+    }
+  }
+
+  #emit(item: Item): void {
+    const now = monotonicNs()
+    for (const { request, part } of item.shares)
+      this.#ledger.stamp(request, part, this.instance.step, 'inferenceFinish', now)
+    if (this.#outputs.length === 0) {
+      this.#finish(item)
+      return
+    }
+    const index = this.#select(item)
+    this.#memory.handOn(item)
+    if (this.#outputs[index]!.put(this.#sent, encodeItem(item, this.#sent))) return
+    this.tell({ type: 'full', queue: this.instance.outQueues[index]!, request: item.shares[0]!.request })
+    this.#control.stop(STOP.queueFull)
+    throw new Stopped()
+  }
+
+  /** After the last step: the classes of each request, which is done then. */
+  #finish(item: Item): void {
+    const [logits] = item.tensors
+    if (logits) {
+      const classes = logits.shape[1]!
+      const scored = scoresOfShares(
+        this.#memory.view(item, 0),
+        classes,
+        item.shares,
+        this.shared.settings.top,
+      )
+      for (const { share, scores } of scored) this.#ledger.finish(share.request, scores)
+    } else {
+      for (const { request } of item.shares) this.#ledger.finish(request, [])
+    }
+    this.#memory.handOn(item)
+    this.#memory.release(item)
+    const done = new Int32Array(1)
+    for (const { request } of item.shares) {
+      done[0] = request
+      this.#results.put(done, 1)
+    }
+  }
+}
+
+/** Runs one instance until its input is closed or the run is stopped. */
+export async function runRunner(
+  shared: SharedRun,
+  instance: Instance,
+  tell: (message: WorkerMessage) => void,
+): Promise<void> {
+  try {
+    await new Runner(shared, instance, tell).run()
+  } catch (error) {
+    if (!(error instanceof UsageError)) throw error
+    tell({ type: 'usage', message: error.message })
+    new Control(shared.control).stop(STOP.usage)
+  }
+}

@@ -1,0 +1,58 @@
+import type { BarrierHandle } from '../queue/barrier.ts'
+import type { ControlHandle } from '../queue/control.ts'
+import type { RingHandle } from '../queue/ring.ts'
+import type { SlotPoolHandle } from '../queue/slots.ts'
+import type { TensorSpec } from '../queue/tensor.ts'
+import type { LedgerHandle } from '../results/ledger.ts'
+import type { RunSettings } from '../steps/step.ts'
+import type { Instance, Plan } from './plan.ts'
+
+/** Output slots of one tensor of one instance. */
+export interface SharedPool {
+  instance: number
+  output: number
+  spec: TensorSpec
+  slots: SlotPoolHandle
+  /** Memory of each slot; its pages are taken from the system when they are first written. */
+  memory: SharedArrayBuffer[]
+}
+
+/** Everything that the threads of a run share: plain data and shared memory, sent once to each worker. */
+export interface SharedRun {
+  plan: Plan
+  settings: RunSettings
+  control: ControlHandle
+  /** All workers arrive after their warm-up; the main thread then starts the clock. */
+  ready: BarrierHandle
+  /** By queue number: 0 is the filename queue. */
+  queues: RingHandle[]
+  /** Numbers of requests that are done, for the main thread. */
+  results: RingHandle
+  pools: SharedPool[]
+  ledger: LedgerHandle
+  /** Intended arrival of each request, float64 ns after the start. */
+  schedule: SharedArrayBuffer
+  /** Video of each request, uint32 index into `videos`. */
+  requestVideo: SharedArrayBuffer
+  videos: string[]
+}
+
+export type WorkerData =
+  | { role: 'client'; name: string; shared: SharedRun }
+  | { role: 'runner'; name: string; shared: SharedRun; instance: Instance }
+
+/** What workers say to the main thread apart from the hot path. */
+export type WorkerMessage =
+  /** A request failed; the run goes on. */
+  | { type: 'failure'; request: number; step: number; code: string; message: string }
+  /** A queue was full: the placement cannot carry the load. */
+  | { type: 'full'; queue: number; request: number }
+  /** Wrong use that only the worker could see (a checkpoint that changed, say): exit status 2. */
+  | { type: 'usage'; message: string }
+  /** A warning for people and the summary. */
+  | { type: 'note'; message: string }
+  /** The last word of a worker that ends as it should. */
+  | { type: 'finished' }
+
+/** Why a run was stopped early: values of `Control.stop`. */
+export const STOP = { finished: 1, failed: 2, queueFull: 3, interrupted: 4, usage: 5 } as const
