@@ -8,6 +8,7 @@ export class DamageLog {
   private readonly positions = new Map<number, number>()
   private readonly keys: { position: number; index: number }[] = []
   private readonly damaged: number[] = []
+  private readonly outstanding = new Set<number>()
   private sent = 0
 
   /** Packets sent so far. */
@@ -18,7 +19,19 @@ export class DamageLog {
   /** Notes that the packet of presentation index `index` is the next to be sent. */
   send(index: number, key: boolean): void {
     if (key) this.keys.push({ position: this.sent, index })
+    if (index >= 0) this.outstanding.add(index)
     this.positions.set(index, this.sent++)
+  }
+
+  /** Notes that the picture of presentation index `index` has come out of the decoder. */
+  came(index: number): void {
+    this.outstanding.delete(index)
+  }
+
+  /** Notes that no more pictures come of what has been sent: those that should have are missing. */
+  ended(): void {
+    for (const index of this.outstanding) this.damageShown(index)
+    this.outstanding.clear()
   }
 
   /** Notes that the picture of the packet sent `back` packets before the last one is damaged or missing. */

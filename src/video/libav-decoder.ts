@@ -20,6 +20,16 @@ import { DamageLog } from './libav-damage.ts'
 import { pixelLayout } from './libav-pixels.ts'
 import type { Colour, Frame, FrameDecoder, Packet, StreamInfo } from './types.ts'
 
+/**
+ * Decoders that patch damage and flag the picture, which is more exact than to stop at the first error: what libavcodec
+ * complains of is at times no part of any picture. With several threads they may not flag it, though.
+ */
+const FLAGGING = new Set(
+  'h264 mpeg1video mpeg2video mpeg4 h263 h263p flv1 msmpeg4v1 msmpeg4v2 msmpeg4v3 wmv1 wmv2 wmv3 vc1'.split(
+    ' ',
+  ),
+)
+
 /** One decode() under way. */
 interface Run {
   codec: LibavCodec
@@ -89,7 +99,10 @@ export class LibavDecoder implements FrameDecoder {
     if (this.codec?.suits(info)) this.codec.reset()
     else {
       this.close()
-      this.codec = new LibavCodec(info, { threads: this.threads, explode: true })
+      this.codec = new LibavCodec(info, {
+        threads: this.threads,
+        explode: this.threads > 1 || !FLAGGING.has(info.codec),
+      })
     }
     return this.codec
   }
@@ -118,6 +131,7 @@ export class LibavDecoder implements FrameDecoder {
     const status = run.codec.sendEnd()
     if (status < 0 && status !== AVERROR_EOF) this.fail(status, run)
     this.receive(run)
+    run.damage.ended()
   }
 
   /** Takes all frames that are ready. */
@@ -149,6 +163,7 @@ export class LibavDecoder implements FrameDecoder {
     const words = run.codec.frameWords
     const index = run.codec.index
     if (index === undefined) return
+    run.damage.came(index)
     const errors = words[fields.decode_error_flags / 4]!
     if (errors !== 0 || (words[fields.flags / 4]! & AV_FRAME_FLAG_CORRUPT) !== 0) {
       run.seen ??= 'the decoder patched a picture'
@@ -165,7 +180,10 @@ export class LibavDecoder implements FrameDecoder {
   /** @throws {VideoError} `damaged` if damage seen so far touches the frame. */
   private judge(run: Run, index: number): void {
     if (!run.damage.taints(index)) return
-    throw new VideoError('damaged', `frame ${index} depends on damaged data (${run.seen})`)
+    throw new VideoError(
+      'damaged',
+      `frame ${index} depends on damaged data (${run.seen ?? 'a picture is missing'})`,
+    )
   }
 
   /** After the last frame: damage may have shown later than frames that depend on it. */
