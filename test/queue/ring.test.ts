@@ -6,6 +6,8 @@ import { Ring } from '../../src/queue/ring.ts'
 import { CLOSED, STOPPED, TIMED_OUT } from '../../src/queue/status.ts'
 
 const NOW = 0
+/** Where a ring's memory has its tail position. */
+const TAIL = 32
 /** Positions around zero, and around where signed and unsigned 32-bit numbers wrap. */
 const start = fc.oneof(
   fc.integer({ min: -40, max: 40 }),
@@ -131,6 +133,22 @@ describe('stop', () => {
     control.stop(3)
     expect(await Promise.all(waiting)).toEqual([STOPPED, STOPPED])
   })
+})
+
+test('a producer that dies between claim and publication holds up consumers until the stop', async () => {
+  const control = new Control(Control.create())
+  const handle = Ring.create(4, 1, 2, control)
+  const ring = new Ring(handle)
+  const word = new Int32Array(1)
+  Atomics.add(new Int32Array(handle.memory), TAIL, 1)
+  expect(ring.put(word, 1)).toBe(true)
+  expect(ring.depth).toBe(2)
+  ring.close()
+  new Ring(handle).close()
+  expect(ring.take(word, NOW)).toBe(TIMED_OUT)
+  const waiting = ring.takeAsync(word)
+  control.stop(2)
+  expect(await waiting).toBe(STOPPED)
 })
 
 describe('takeAsync', () => {
