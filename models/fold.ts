@@ -1,3 +1,4 @@
+import { UsageError } from '../src/errors.ts'
 import { type Architecture, LAYERS } from './architecture.ts'
 import { type ConvolutionSource, describe, type LayerSource } from './description.ts'
 import type { Convolution, Layer, Network } from './network.ts'
@@ -30,6 +31,11 @@ function foldConvolution(source: ConvolutionSource, epsilon: number, read: ReadT
   const row = kernel.length / spec.channelsOut
   for (let m = 0; m < spec.channelsOut; m++) {
     const scale = gamma[m]! / Math.sqrt(variance[m]! + epsilon)
+    if (!Number.isFinite(scale)) {
+      throw new UsageError(
+        `weights: channel ${m} of ${norm} has weight ${gamma[m]} and variance ${variance[m]}`,
+      )
+    }
     for (let i = m * row; i < (m + 1) * row; i++) weight[i] = kernel[i]! * scale
     bias[m] = (bias[m]! - mean[m]!) * scale + beta[m]!
   }
