@@ -1,0 +1,37 @@
+import type { Ledger } from './ledger.ts'
+import type { StepFlow } from './time-card.ts'
+
+/** What results say of a planned run; a Plan is one. */
+export interface RunPlan {
+  name: string
+  hash: string
+  steps: readonly (StepFlow & { kind: string })[]
+  instances: readonly { name: string; step: number; device: number; replica: number }[]
+  queues: readonly { name: string; capacity: number }[]
+  notes: readonly string[]
+}
+
+/** What is known of a run when it starts. */
+export interface RunFacts {
+  plan: RunPlan
+  ledger: Ledger
+  /** Path of a request's video. */
+  video(request: number): string
+  /** Names of the classes; numbers stand for them otherwise. */
+  labels?: readonly string[]
+  /** Requests at the start that statistics leave out. */
+  warmup: number
+  /** Latency goal. */
+  sloMs?: number
+  /** All requests arrive at once: there is no rate to speak of. */
+  bulk: boolean
+  seed: number
+  /** Checkpoint file, or random:SEED. */
+  weights: string
+  /** Pipeline file, as given. */
+  configFile?: string
+  /** Flags, for the summary. */
+  arguments: Record<string, unknown>
+  /** Of rnb, Bun and the libraries. */
+  versions: Record<string, string>
+}

@@ -1,0 +1,156 @@
+import { monotonicNs } from '../../ffi/libc.ts'
+import { UsageError } from '../errors.ts'
+import { LinesFile } from './atomic-file.ts'
+import { Collector } from './collector.ts'
+import type { RunFacts } from './facts.ts'
+import { LineWriter } from './line-writer.ts'
+import { argumentsLine, jobName, LogFolder, type RnbArguments } from './log-folder.ts'
+import { averageLines, closingLines, endLines, percentileTable, startLine } from './people.ts'
+import { People } from './progress.ts'
+import type { SummaryLine } from './schema.ts'
+import type { RunEnd } from './summary.ts'
+import { UnixClock } from './unix-clock.ts'
+
+const STDOUT = 1
+
+export interface OutputOptions {
+  facts: RunFacts
+  /** Flags that RnB had, for its lines and the folder's name. */
+  flags: RnbArguments
+  /** `-` for standard output, a file, or neither. */
+  results?: string
+  /** Folder of log folders; no logs without it. */
+  logRoot?: string
+  /** The configuration, for a copy beside the logs. */
+  config: { file: string; text: string }
+  quiet: boolean
+  /** The reader of standard output has gone: the run should end quietly. */
+  onClosed(): void
+  /** File descriptor of standard output. */
+  stdout?: number
+  people?: People
+}
+
+/** How a run ended, as its caller knows it. */
+export type OutputEnd = Omit<RunEnd, 'clock' | 'logDir'> & {
+  /** One of TERMINATION. */
+  termination: number
+}
+
+/** All outputs of one run: JSON Lines on standard output and in files, RnB's logs, and lines for people. */
+export class RunOutput {
+  readonly collector: Collector
+  readonly people: People
+  readonly #stdout: LineWriter
+  readonly #file: LinesFile | undefined
+  readonly #logs: LogFolder | undefined
+  readonly #files: LineWriter[]
+  #clock = UnixClock.now()
+  /** Of the run; before it begins, of its preparation. */
+  #startNs = monotonicNs()
+
+  /** Opens everything. @throws {UsageError} if the file for results can't be written */
+  constructor(readonly options: OutputOptions) {
+    const { facts, flags, results, logRoot } = options
+    this.people = options.people ?? new People(options.quiet)
+    this.people.say(argumentsLine(flags))
+    this.#stdout = new LineWriter(options.stdout ?? STDOUT, {
+      onClosed: options.onClosed,
+      onError: error => this.warn(`standard output: ${error.message}`),
+    })
+    this.#file = results === undefined || results === '-' ? undefined : openResults(results)
+    const logs = logRoot === undefined ? undefined : LogFolder.open(logRoot, jobName(flags, new Date()))
+    this.#logs = logs instanceof LogFolder ? logs : undefined
+    this.#files = [this.#file?.lines, this.#logs?.results.lines].filter(writer => writer !== undefined)
+    this.collector = new Collector(facts, [...(results === '-' ? [this.#stdout] : []), ...this.#files])
+    this.collector.start(this.#startNs)
+    if (logs && 'warning' in logs) this.warn(logs.warning)
+  }
+
+  /** Said at once, and again in the summary. */
+  warn(message: string): void {
+    this.people.say(`warning: ${message}`)
+    this.collector.warn(message)
+  }
+
+  note(message: string): void {
+    this.collector.note(message)
+  }
+
+  /** The clock starts. */
+  started(startNs: number): void {
+    this.#startNs = startNs
+    this.#clock = UnixClock.now()
+    this.collector.start(startNs)
+    this.people.say(startLine(this.#clock, startNs))
+    this.people.startBar(this.options.facts.ledger.size.requests)
+  }
+
+  completed(request: number): void {
+    this.collector.complete(request)
+    this.people.update(this.collector.completed, this.collector.failed)
+  }
+
+  failed(request: number, step: number, code: string, message: string): void {
+    this.collector.fail(request, step, code, message)
+    this.people.update(this.collector.completed, this.collector.failed)
+  }
+
+  /** Writes the summary everywhere, and the logs. Returns the summary. */
+  async finish(end: OutputEnd): Promise<SummaryLine> {
+    const { facts, flags, config } = this.options
+    const { collector, people } = this
+    const clock = this.#clock
+    people.stopBar()
+    const summary = collector.summary({ ...end, clock, ...(this.#logs && { logDir: this.#logs.path }) })
+    await collector.written()
+    for (const lines of this.#files) lines.write(JSON.stringify(summary))
+    const fault = await this.#file?.finish()
+    if (fault) this.#late(summary, `${this.options.results} could not be written: ${fault.message}`)
+    const contents = {
+      facts,
+      cards: collector.cards,
+      done: collector.done,
+      flags,
+      clock,
+      startNs: this.#startNs,
+      endNs: end.endNs,
+      termination: end.termination,
+      config,
+      summary,
+    }
+    for (const warning of (await this.#logs?.finish(contents)) ?? []) this.#late(summary, warning)
+    this.#stdout.write(JSON.stringify(summary))
+    await this.#stdout.flushed()
+
+    const measured = contents.done.filter(request => request >= facts.warmup)
+    const { completed, failed, asked } = summary.requests
+    people.say(
+      ...endLines(clock, this.#startNs, end.endNs, completed + failed === asked ? asked : undefined),
+      ...averageLines(collector.cards, measured, completed),
+      percentileTable(summary),
+      ...closingLines(summary),
+    )
+    return summary
+  }
+
+  /** Leaves no files: the run never began. */
+  discard(): void {
+    this.people.stopBar()
+    this.#file?.abandon()
+    this.#logs?.discard()
+  }
+
+  #late(summary: SummaryLine, message: string): void {
+    this.people.say(`warning: ${message}`)
+    summary.warnings.push(message)
+  }
+}
+
+function openResults(path: string): LinesFile {
+  try {
+    return new LinesFile(path)
+  } catch (error) {
+    throw new UsageError(`--results ${path}: ${(error as Error).message}`)
+  }
+}
