@@ -94,32 +94,32 @@ class Reader {
 
 /** One run over one pickle. */
 class Machine {
-  private readonly stack: unknown[] = []
-  private readonly memo = new Map<number, unknown>()
+  readonly stack: unknown[] = []
+  readonly memo = new Map<number, unknown>()
 
   constructor(
     private readonly reader: Reader,
     private readonly rules: PickleRules,
   ) {}
 
-  private pop(): unknown {
+  pop(): unknown {
     if (this.stack.length === 0) throw new PickleError('the pickle takes from an empty stack')
     const value = this.stack.pop()
     if (value === MARK) throw new PickleError('the pickle takes a mark for a value')
     return value
   }
 
-  private top(): unknown {
+  top(): unknown {
     const value = this.pop()
     this.stack.push(value)
     return value
   }
 
-  private push(value: unknown): void {
+  push(value: unknown): void {
     this.stack.push(value)
   }
 
-  private sinceMark(): unknown[] {
+  sinceMark(): unknown[] {
     const mark = this.stack.lastIndexOf(MARK)
     if (mark < 0) throw new PickleError('the pickle has no mark where it needs one')
     const items = this.stack.splice(mark)
@@ -127,16 +127,16 @@ class Machine {
     return items
   }
 
-  private remember(key: number): void {
+  remember(key: number): void {
     this.memo.set(key, this.top())
   }
 
-  private recall(key: number): void {
+  recall(key: number): void {
     if (!this.memo.has(key)) throw new PickleError(`the pickle recalls ${key}, which it has not kept`)
     this.push(this.memo.get(key))
   }
 
-  private global(module: unknown, name: unknown): void {
+  global(module: unknown, name: unknown): void {
     const found = this.rules.global(String(module), String(name))
     if (!found) {
       throw new PickleError(
@@ -146,7 +146,13 @@ class Machine {
     this.push(found)
   }
 
-  private call(): void {
+  /** The global whose module and name are on the stack. */
+  namedGlobal(): void {
+    const name = this.pop()
+    this.global(this.pop(), name)
+  }
+
+  call(): void {
     const args = this.pop()
     const callee = this.pop() as Partial<Global> | null
     if (!(args instanceof Tuple)) throw new PickleError('the pickle calls with something else than a tuple')
@@ -157,109 +163,43 @@ class Machine {
   }
 
   /** State of an object: of containers that have attributes beside their items, these are dropped. */
-  private build(): void {
+  build(): void {
     this.pop()
     const target = this.top()
     if (!(target instanceof Map))
       throw new PickleError('its pickle sets the state of an object, which is refused')
   }
 
-  private append(items: readonly unknown[]): void {
+  append(items: readonly unknown[]): void {
     const list = this.top()
     if (!Array.isArray(list)) throw new PickleError('the pickle appends to something else than a list')
     for (const item of items) list.push(item)
   }
 
-  private set(items: readonly unknown[]): void {
+  set(items: readonly unknown[]): void {
     const map = this.top()
     if (!(map instanceof Map)) throw new PickleError('the pickle sets items of something else than a dict')
     if (items.length % 2 !== 0) throw new PickleError('the pickle sets a key without a value')
     for (let i = 0; i < items.length; i += 2) map.set(items[i], items[i + 1])
   }
 
-  private add(items: readonly unknown[]): void {
+  add(items: readonly unknown[]): void {
     const set = this.top()
     if (!(set instanceof Set)) throw new PickleError('the pickle adds items to something else than a set')
     for (const item of items) set.add(item)
   }
 
-  private tuple(count: number): void {
+  tuple(count: number): void {
     const items = Array.from({ length: count }, () => this.pop()).reverse()
     this.push(new Tuple(items))
   }
 
-  private persistent(): void {
+  persistent(): void {
     if (!this.rules.persistent) throw new PickleError('the pickle has a persistent id where none can be')
     this.push(this.rules.persistent(this.pop()))
   }
 
-  /** Opcodes, by number, with the names of Python's pickletools. */
-  private readonly opcodes: Readonly<Record<number, () => void>> = (() => {
-    const { reader } = this
-    return {
-      128: () => this.protocol(reader.u8()), // PROTO
-      149: () => void reader.u64(), // FRAME
-      40: () => this.push(MARK), // MARK
-      48: () => void (this.stack.at(-1) === MARK ? this.stack.pop() : this.pop()), // POP
-      49: () => void this.sinceMark(), // POP_MARK
-      50: () => this.push(this.top()), // DUP
-      78: () => this.push(null), // NONE
-      136: () => this.push(true), // NEWTRUE
-      137: () => this.push(false), // NEWFALSE
-      74: () => this.push(reader.i32()), // BININT
-      75: () => this.push(reader.u8()), // BININT1
-      77: () => this.push(reader.u16()), // BININT2
-      138: () => this.push(reader.long(reader.u8())), // LONG1
-      139: () => this.push(reader.long(reader.u32())), // LONG4
-      71: () => this.push(reader.f64()), // BINFLOAT
-      88: () => this.push(reader.text(reader.u32())), // BINUNICODE
-      140: () => this.push(reader.text(reader.u8())), // SHORT_BINUNICODE
-      141: () => this.push(reader.text(reader.u64())), // BINUNICODE8
-      84: () => this.push(reader.latin1(reader.u32())), // BINSTRING
-      85: () => this.push(reader.latin1(reader.u8())), // SHORT_BINSTRING
-      66: () => this.push(reader.take(reader.u32())), // BINBYTES
-      67: () => this.push(reader.take(reader.u8())), // SHORT_BINBYTES
-      142: () => this.push(reader.take(reader.u64())), // BINBYTES8
-      150: () => this.push(reader.take(reader.u64())), // BYTEARRAY8
-      93: () => this.push([]), // EMPTY_LIST
-      97: () => {
-        const item = this.pop()
-        this.append([item])
-      }, // APPEND
-      101: () => this.append(this.sinceMark()), // APPENDS
-      41: () => this.tuple(0), // EMPTY_TUPLE
-      133: () => this.tuple(1), // TUPLE1
-      134: () => this.tuple(2), // TUPLE2
-      135: () => this.tuple(3), // TUPLE3
-      116: () => this.push(new Tuple(this.sinceMark())), // TUPLE
-      125: () => this.push(new Map()), // EMPTY_DICT
-      115: () => {
-        const value = this.pop()
-        const key = this.pop()
-        this.set([key, value])
-      }, // SETITEM
-      117: () => this.set(this.sinceMark()), // SETITEMS
-      143: () => this.push(new Set()), // EMPTY_SET
-      144: () => this.add(this.sinceMark()), // ADDITEMS
-      145: () => this.push(new Set(this.sinceMark())), // FROZENSET
-      113: () => this.remember(reader.u8()), // BINPUT
-      114: () => this.remember(reader.u32()), // LONG_BINPUT
-      148: () => this.remember(this.memo.size), // MEMOIZE
-      104: () => this.recall(reader.u8()), // BINGET
-      106: () => this.recall(reader.u32()), // LONG_BINGET
-      99: () => this.global(reader.line(), reader.line()), // GLOBAL
-      147: () => {
-        const name = this.pop()
-        this.global(this.pop(), name)
-      }, // STACK_GLOBAL
-      82: () => this.call(), // REDUCE
-      129: () => this.call(), // NEWOBJ
-      98: () => this.build(), // BUILD
-      81: () => this.persistent(), // BINPERSID
-    }
-  })()
-
-  private protocol(version: number): void {
+  protocol(version: number): void {
     if (version < 2 || version > 5)
       throw new PickleError(`the pickle is of protocol ${version}; 2 to 5 are read`)
   }
@@ -269,28 +209,84 @@ class Machine {
       const at = this.reader.at
       const opcode = this.reader.u8()
       if (opcode === 0x2e) return this.pop() // STOP
-      const step = this.opcodes[opcode]
+      const step = STEPS.get(opcode)
       if (!step) {
-        const name = REFUSED[opcode] ?? `0x${opcode.toString(16)}`
+        const name = REFUSED.get(opcode) ?? `0x${opcode.toString(16)}`
         throw new PickleError(`its pickle uses opcode ${name} at byte ${at}, which is refused`)
       }
-      step()
+      step(this, this.reader)
     }
   }
 }
 
-/** Opcodes that make objects in other ways, by their names. */
-const REFUSED: Readonly<Record<number, string>> = {
-  105: 'INST',
-  111: 'OBJ',
-  146: 'NEWOBJ_EX',
-  130: 'EXT1',
-  131: 'EXT2',
-  132: 'EXT4',
-  80: 'PERSID',
-  151: 'NEXT_BUFFER',
-  152: 'READONLY_BUFFER',
+type Step = (machine: Machine, reader: Reader) => void
+
+/** Opcodes that are obeyed, by the names of Python's pickletools. */
+const OPCODES: Readonly<Record<string, readonly [number, Step]>> = {
+  PROTO: [0x80, (m, r) => m.protocol(r.u8())],
+  FRAME: [0x95, (_, r) => void r.u64()],
+  MARK: [0x28, m => m.push(MARK)],
+  POP: [0x30, m => void (m.stack.at(-1) === MARK ? m.stack.pop() : m.pop())],
+  POP_MARK: [0x31, m => void m.sinceMark()],
+  DUP: [0x32, m => m.push(m.top())],
+  NONE: [0x4e, m => m.push(null)],
+  NEWTRUE: [0x88, m => m.push(true)],
+  NEWFALSE: [0x89, m => m.push(false)],
+  BININT: [0x4a, (m, r) => m.push(r.i32())],
+  BININT1: [0x4b, (m, r) => m.push(r.u8())],
+  BININT2: [0x4d, (m, r) => m.push(r.u16())],
+  LONG1: [0x8a, (m, r) => m.push(r.long(r.u8()))],
+  LONG4: [0x8b, (m, r) => m.push(r.long(r.u32()))],
+  BINFLOAT: [0x47, (m, r) => m.push(r.f64())],
+  BINUNICODE: [0x58, (m, r) => m.push(r.text(r.u32()))],
+  SHORT_BINUNICODE: [0x8c, (m, r) => m.push(r.text(r.u8()))],
+  BINUNICODE8: [0x8d, (m, r) => m.push(r.text(r.u64()))],
+  BINSTRING: [0x54, (m, r) => m.push(r.latin1(r.u32()))],
+  SHORT_BINSTRING: [0x55, (m, r) => m.push(r.latin1(r.u8()))],
+  BINBYTES: [0x42, (m, r) => m.push(r.take(r.u32()))],
+  SHORT_BINBYTES: [0x43, (m, r) => m.push(r.take(r.u8()))],
+  BINBYTES8: [0x8e, (m, r) => m.push(r.take(r.u64()))],
+  BYTEARRAY8: [0x96, (m, r) => m.push(r.take(r.u64()))],
+  EMPTY_LIST: [0x5d, m => m.push([])],
+  APPEND: [0x61, m => m.append([m.pop()])],
+  APPENDS: [0x65, m => m.append(m.sinceMark())],
+  EMPTY_TUPLE: [0x29, m => m.tuple(0)],
+  TUPLE1: [0x85, m => m.tuple(1)],
+  TUPLE2: [0x86, m => m.tuple(2)],
+  TUPLE3: [0x87, m => m.tuple(3)],
+  TUPLE: [0x74, m => m.push(new Tuple(m.sinceMark()))],
+  EMPTY_DICT: [0x7d, m => m.push(new Map())],
+  SETITEM: [0x73, m => m.set([m.pop(), m.pop()].reverse())],
+  SETITEMS: [0x75, m => m.set(m.sinceMark())],
+  EMPTY_SET: [0x8f, m => m.push(new Set())],
+  ADDITEMS: [0x90, m => m.add(m.sinceMark())],
+  FROZENSET: [0x91, m => m.push(new Set(m.sinceMark()))],
+  BINPUT: [0x71, (m, r) => m.remember(r.u8())],
+  LONG_BINPUT: [0x72, (m, r) => m.remember(r.u32())],
+  MEMOIZE: [0x94, m => m.remember(m.memo.size)],
+  BINGET: [0x68, (m, r) => m.recall(r.u8())],
+  LONG_BINGET: [0x6a, (m, r) => m.recall(r.u32())],
+  GLOBAL: [0x63, (m, r) => m.global(r.line(), r.line())],
+  STACK_GLOBAL: [0x93, m => m.namedGlobal()],
+  REDUCE: [0x52, m => m.call()],
+  NEWOBJ: [0x81, m => m.call()],
+  BUILD: [0x62, m => m.build()],
+  BINPERSID: [0x51, m => m.persistent()],
 }
+const STEPS = new Map(Object.values(OPCODES))
+
+/** Opcodes that make objects in other ways, by their names. */
+const REFUSED: ReadonlyMap<number, string> = new Map([
+  [0x69, 'INST'],
+  [0x6f, 'OBJ'],
+  [0x92, 'NEWOBJ_EX'],
+  [0x82, 'EXT1'],
+  [0x83, 'EXT2'],
+  [0x84, 'EXT4'],
+  [0x50, 'PERSID'],
+  [0x97, 'NEXT_BUFFER'],
+  [0x98, 'READONLY_BUFFER'],
+])
 
 /**
  * Reads the pickle that starts at byte `start`: dicts as Map, lists as arrays, tuples as Tuple.

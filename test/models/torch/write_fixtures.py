@@ -7,6 +7,7 @@ usage: write_fixtures.py FOLDER      (needs torch and torchvision; the tests' fo
 import json
 import os
 import sys
+import zipfile
 
 import torch
 import torchvision
@@ -48,6 +49,38 @@ def compute(case):
 TINY = dict(zip(KEYS, ("tiny", "r2plus1d-pytorch", [1, 1, 1, 1], [2, 2, 2, 3], 3, 1, 4, 16, 7)))
 
 
+def views():
+    """Tensors that share a storage, have strides and gaps, or other types, and what else a checkpoint may hold."""
+    base = torch.arange(24, dtype=torch.float32).reshape(2, 3, 4) / 8
+    tensors = {
+        "whole": base,
+        "transposed": base.permute(2, 0, 1),
+        "row": base[1, 2],
+        "column": base[:, 1, 3],
+        "every second": base.flatten()[1::2],
+        "expanded": base[0, 0, :1].expand(3),
+        "scalar": torch.tensor(2.5),
+        "empty": torch.zeros(0, 4),
+        "parameter": torch.nn.Parameter(base[0].t()),
+        "double": (base[0] + 1 / 3).double(),
+        "half": base[0].half(),
+        "bfloat16": base[0].bfloat16(),
+        "long": torch.tensor([-1, 2**40]),
+        "int": torch.tensor([-7, 9], dtype=torch.int32),
+        "byte": torch.tensor([0, 255], dtype=torch.uint8),
+        "bool": torch.tensor([True, False]),
+    }
+    others = {
+        "size": base.shape,
+        "device": torch.device("cpu"),
+        "dtype": torch.float16,
+        "numbers": [1, -300, 70000, 2**70, 0.5, None, True],
+        "bytes": b"\x00\xff",
+        "set": {1, 2},
+    }
+    return tensors, {**tensors, **others}
+
+
 class Hostile:
     def __reduce__(self):
         return os.system, ("touch hostile-pickle-ran",)
@@ -59,6 +92,21 @@ def write_files(folder):
     state = network.state_dict()
     torch.save({"epoch": 3, "state_dict": {f"module.{k}": v for k, v in state.items()}}, f"{folder}/tiny-zip.pth.tar")
     torch.save(state, f"{folder}/tiny-legacy.pth", _use_new_zipfile_serialization=False)
+    tensors, everything = views()
+    torch.save(everything, f"{folder}/views-zip.pth")
+    torch.save(everything, f"{folder}/views-protocol-4.pth", pickle_protocol=4)
+    torch.save(everything, f"{folder}/views-legacy.pth", _use_new_zipfile_serialization=False)
+    with zipfile.ZipFile(f"{folder}/views-zip.pth") as stored:
+        with zipfile.ZipFile(f"{folder}/views-deflated.pth", "w", zipfile.ZIP_DEFLATED) as deflated:
+            for entry in stored.namelist():
+                deflated.writestr(entry, stored.read(entry))
+    expected = {
+        name: {"dtype": str(value.dtype)[6:], "shape": list(value.shape), "values": value.double().flatten().tolist()}
+        for name, value in tensors.items()
+    }
+    with open(f"{folder}/views.fixture.json", "w") as file:
+        json.dump(expected, file)
+        file.write("\n")
     torch.save({"state_dict": {"fc.bias": torch.zeros(3)}, "args": Hostile()}, f"{folder}/hostile-zip.pth")
     torch.save({"args": Hostile()}, f"{folder}/hostile-legacy.pth", _use_new_zipfile_serialization=False)
 
