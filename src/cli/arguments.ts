@@ -3,18 +3,25 @@ import { UsageError } from '../errors.ts'
 
 /**
  * RnB's two-letter flags have one dash (`-mi 90`, `-qs=500`), which a POSIX parser would read as two flags.
- * Rewrites exactly these to their long names.
+ * These are rewritten to their long names.
  */
 const TWO_LETTER: Record<string, string> = { '-mi': '--mean_interval_ms', '-qs': '--queue_size' }
 
-export function expandTwoLetterFlags(argv: readonly string[]): string[] {
-  const end = argv.indexOf('--')
-  return argv.map((word, i) => {
-    if (end >= 0 && i > end) return word
+/** Flags of which the value may be a single dash, for standard output: `--results -`. */
+const DASH_VALUED = new Set(['--results'])
+
+/** Rewrites what the parser would misread. */
+export function normaliseArguments(argv: readonly string[]): string[] {
+  const words: string[] = []
+  for (let i = 0; i < argv.length; i++) {
+    const word = argv[i]!
+    if (word === '--') return [...words, ...argv.slice(i)]
     const [flag, ...value] = word.split('=')
     const long = TWO_LETTER[flag!]
-    return long ? [long, ...value].join('=') : word
-  })
+    if (DASH_VALUED.has(word) && argv[i + 1] === '-') words.push(`${word}=${argv[++i]}`)
+    else words.push(long ? [long, ...value].join('=') : word)
+  }
+  return words
 }
 
 const number = (flag: string, unit: string) =>

@@ -2,9 +2,8 @@ import yargs, { type Argv } from 'yargs'
 import { LibraryError } from '../../ffi/error.ts'
 import { UsageError } from '../errors.ts'
 import { VERSION } from '../version.ts'
-import { checkRunFlags, expandTwoLetterFlags } from './arguments.ts'
-
-export const EXIT = { done: 0, failed: 1, usage: 2, queueFull: 3, allFailed: 4, interrupted: 130 } as const
+import { checkRunFlags, normaliseArguments } from './arguments.ts'
+import { EXIT } from './exit.ts'
 
 /** Flags that `run` and `infer` share: where videos, weights and labels come from, and where results go. */
 function modelFlags<T>(parser: Argv<T>) {
@@ -171,7 +170,7 @@ function commandLine(argv: string[], status: { code: number }): Argv {
 export async function main(argv: string[]): Promise<void> {
   const status: { code: number } = { code: EXIT.done }
   try {
-    await commandLine(expandTwoLetterFlags(argv), status).parseAsync()
+    await commandLine(normaliseArguments(argv), status).parseAsync()
   } catch (error) {
     status.code = error instanceof UsageError ? EXIT.usage : EXIT.failed
     const expected = error instanceof UsageError || error instanceof LibraryError

@@ -180,10 +180,13 @@ class Planner {
 
   #shape(seat: Seat, inputs: TensorSpec[]): StepShape {
     try {
-      // Items are joined once: what a later step takes is a batch already.
-      const joined = this.#instances.some(({ step, batch }) => step < seat.step && batch > 1)
+      // A network in several steps joins items once: what its later layers take is a batch already.
+      const { kind } = this.config.steps[seat.step]!
+      const joined = this.#instances.some(
+        ({ step, batch }) => step < seat.step && batch > 1 && this.config.steps[step]!.kind === kind,
+      )
       const settings = joined ? { ...this.options.settings, batch: 1 } : this.options.settings
-      return this.config.steps[seat.step]!.kind.shape(seat.group.options, inputs, settings)
+      return kind.shape(seat.group.options, inputs, settings)
     } catch (error) {
       if (!(error instanceof UsageError)) throw error
       throw this.fail(`pipeline[${seat.step}] (${this.#kindName(seat.step)}): ${error.message}`)

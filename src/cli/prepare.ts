@@ -1,0 +1,116 @@
+import { readFileSync } from 'node:fs'
+import { loadNetwork } from '../../models/load.ts'
+import type { Network } from '../../models/network.ts'
+import { drawSchedule } from '../client/schedule.ts'
+import { drawVideos, findVideos } from '../client/videos.ts'
+import { UsageError } from '../errors.ts'
+import { builtin } from '../pipeline/builtin.ts'
+import { type Config, loadConfig } from '../pipeline/config.ts'
+import { detectHost } from '../pipeline/host.ts'
+import { clipOf, networkSource, threadsPerNetwork } from '../pipeline/model.ts'
+import { makePlan, type Plan } from '../pipeline/plan.ts'
+import { CPU, type RunSettings } from '../steps/step.ts'
+import { arrivalOf, intervalMs, type RunFlags } from './arguments.ts'
+
+/** A run, worked out and checked: nothing has started. */
+export interface Prepared {
+  config: Config
+  plan: Plan
+  settings: RunSettings
+  network: Network | undefined
+  videos: string[]
+  labels: string[] | undefined
+  schedule: Float64Array
+  requestVideo: Uint32Array
+  bulk: boolean
+}
+
+/** Names of the classes, one a line. @throws {UsageError} */
+function readLabels(path: string, network: Network | undefined): string[] {
+  let text: string
+  try {
+    text = readFileSync(path, 'utf8')
+  } catch (error) {
+    throw new UsageError(`labels ${path}: cannot be read (${(error as NodeJS.ErrnoException).code})`)
+  }
+  const labels = text.split(/\r?\n/).filter((line, i, lines) => line !== '' || i < lines.length - 1)
+  const classes = network?.architecture.classes
+  if (classes !== undefined && labels.length !== classes)
+    throw new UsageError(`labels ${path}: ${labels.length} lines, but the network has ${classes} classes`)
+  return labels
+}
+
+const DEFAULT_VIDEOS = 2000
+
+/** Videos that requests may name: as asked, else as the configuration says. @throws {UsageError} */
+function videoPaths(flags: RunFlags, config: Config, named: readonly string[] | undefined): string[] {
+  if (named) return [...named]
+  const root = flags.video_root ?? config.videoRoot
+  if (root === undefined)
+    throw new UsageError(
+      'no videos: give --video-root DIR, GLOB or LIST.txt, or video_root in the pipeline file',
+    )
+  return findVideos(root).map(video => video.path)
+}
+
+/** The network that steps would run on devices that this build has no executor for. @throws {UsageError} */
+function checkDevices(plan: Plan): void {
+  const elsewhere = plan.instances.find(({ device }) => device !== CPU)
+  if (elsewhere)
+    throw new UsageError(`${elsewhere.name}: this version runs on the CPU only; use --device cpu`)
+}
+
+/**
+ * Reads the pipeline file, the checkpoint and the labels, finds the videos, and plans the run.
+ * @param named videos to take once each, in this order, in place of a drawn sequence
+ * @throws {UsageError} for whatever is wrong with any of these
+ */
+export function prepare(flags: RunFlags, named?: readonly string[]): Prepared {
+  const config = loadConfig(flags.config_file_path, builtin)
+  const source = networkSource(config, flags.weights ?? config.weights, flags.seed)
+  const network = source && loadNetwork(source)
+  const labelFile = flags.labels ?? config.labels
+  const labels = labelFile === undefined ? undefined : readLabels(labelFile, network)
+  const videos = videoPaths(flags, config, named)
+  const arrival = arrivalOf(flags)
+  // A duration ends a schedule by itself, but not one in which all requests arrive at its start.
+  const ends = flags.duration !== undefined && arrival !== 'bulk'
+  const limit = flags.videos ?? (ends ? Number.POSITIVE_INFINITY : DEFAULT_VIDEOS)
+  const schedule = drawSchedule({
+    arrival,
+    meanIntervalMs: intervalMs(flags),
+    videos: named?.length ?? limit,
+    durationS: flags.duration,
+    seed: flags.seed,
+  })
+  const host = detectHost()
+  const onCpu = flags.device === 'cpu' || (flags.device === 'auto' && !host.driver)
+  const settings: RunSettings = {
+    seed: flags.seed,
+    batch: flags.batch_size,
+    maxBatchDelayMs: flags.max_batch_delay_ms,
+    top: flags.top,
+    threads: threadsPerNetwork(config, onCpu),
+    clip: clipOf(config),
+    architecture: network?.architecture,
+    network,
+  }
+  const bulk = arrival === 'bulk'
+  const plan = makePlan(
+    config,
+    {
+      settings,
+      queueSize: flags.queue_size,
+      videos: schedule.length,
+      bulk,
+      perGpuQueue: flags.per_gpu_queue,
+      device: flags.device,
+    },
+    host,
+  )
+  checkDevices(plan)
+  const requestVideo = named
+    ? Uint32Array.from(named, (_, i) => i)
+    : drawVideos(schedule.length, videos, flags.seed)
+  return { config, plan, settings, network, videos, labels, schedule, requestVideo, bulk }
+}

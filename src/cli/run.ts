@@ -1,0 +1,166 @@
+import { monotonicNs } from '../../ffi/libc.ts'
+import { UsageError } from '../errors.ts'
+import { type Ending, Launch } from '../pipeline/launch.ts'
+import { STOP } from '../pipeline/shared.ts'
+import type { Collector } from '../results/collector.ts'
+import type { RunFacts } from '../results/facts.ts'
+import { Ledger } from '../results/ledger.ts'
+import { type RnbArguments, TERMINATION } from '../results/log-folder.ts'
+import { RunOutput } from '../results/output.ts'
+import type { ExitReason } from '../results/schema.ts'
+import { intervalMs, type RunFlags } from './arguments.ts'
+import { EXIT } from './exit.ts'
+import { type Prepared, prepare } from './prepare.ts'
+import { versions } from './versions.ts'
+
+const DEFAULT_LOGS = 'logs'
+
+const rnbArguments = (flags: RunFlags, prepared: Prepared): RnbArguments => ({
+  batch_size: flags.batch_size,
+  check: flags.check,
+  config_file_path: flags.config_file_path,
+  mean_interval_ms: intervalMs(flags),
+  per_gpu_queue: flags.per_gpu_queue,
+  queue_size: flags.queue_size,
+  videos: prepared.schedule.length,
+})
+
+interface Conclusion {
+  status: number
+  reason: ExitReason
+  message?: string
+}
+
+/** What the end of a run means for the shell, and in a sentence. */
+function conclude(ending: Ending, prepared: Prepared, { completed, failed }: Collector): Conclusion {
+  switch (ending.kind) {
+    case 'crashed':
+      return { status: EXIT.failed, reason: 'failed', message: `${ending.worker} failed: ${ending.message}` }
+    case 'aborted':
+      return { status: EXIT.failed, reason: 'failed', message: ending.message }
+    case 'full': {
+      const { name, capacity } = prepared.plan.queues[ending.queue]!
+      const message =
+        `the queue '${name}' was full (${capacity} items) at request ${ending.request} of ` +
+        `${prepared.schedule.length}: this placement cannot carry the load; raise --mean_interval_ms or ` +
+        '--queue_size, or add instances'
+      return { status: EXIT.queueFull, reason: 'queue_full', message }
+    }
+    case 'interrupted':
+      return { status: EXIT.interrupted, reason: 'interrupted', message: 'interrupted' }
+    default:
+      return completed === 0 && failed > 0
+        ? { status: EXIT.allFailed, reason: 'all_failed', message: 'every video failed' }
+        : { status: EXIT.done, reason: 'done' }
+  }
+}
+
+/** RnB's termination code: which queue was full, if one was. */
+function terminationOf(ending: Ending): number {
+  if (ending.kind === 'full')
+    return ending.queue === 0 ? TERMINATION.filenameQueueFull : TERMINATION.frameQueueFull
+  return ending.kind === 'finished' ? TERMINATION.targetReached : TERMINATION.unset
+}
+
+function factsOf(flags: RunFlags, prepared: Prepared, ledger: Ledger): RunFacts {
+  const { config, plan, network, videos, requestVideo, labels, bulk } = prepared
+  return {
+    plan,
+    ledger,
+    video: request => videos[requestVideo[request]!]!,
+    labels,
+    warmup: flags.warmup,
+    sloMs: flags.slo_ms,
+    bulk,
+    seed: flags.seed,
+    weights: network?.weights ?? 'none',
+    configFile: config.file,
+    arguments: Object.fromEntries(Object.entries(flags).filter(([, value]) => value !== undefined)),
+    versions: versions(),
+  }
+}
+
+/**
+ * The first SIGINT or SIGTERM lets what is in flight finish, the second stops at once.
+ * @returns what takes the handlers away again
+ */
+function handleSignals(launch: Launch, say: (line: string) => void): () => void {
+  let signals = 0
+  const onSignal = () => {
+    signals++
+    if (signals > 1) launch.stop({ kind: 'interrupted' }, STOP.interrupted)
+    else {
+      say('interrupted: finishing what is in flight; again to stop at once')
+      launch.interrupt()
+    }
+  }
+  process.on('SIGINT', onSignal).on('SIGTERM', onSignal)
+  return () => process.off('SIGINT', onSignal).off('SIGTERM', onSignal)
+}
+
+/**
+ * `rnb run`: a pipeline on videos that arrive as asked.
+ * @param named videos to take once each, in place of those that the flags and the configuration name
+ * @returns the exit status
+ * @throws {UsageError} if it cannot start
+ */
+export async function run(flags: RunFlags, named?: readonly string[]): Promise<number> {
+  const prepared = prepare(flags, named)
+  const { config, plan, settings, schedule, requestVideo, videos } = prepared
+  if (flags.check) {
+    console.error(`${flags.config_file_path}: this host can run it (${plan.instances.length} instances)`)
+    return EXIT.done
+  }
+  const handle = Ledger.create({
+    requests: schedule.length,
+    parts: plan.steps.map(step => step.parts),
+    top: flags.top,
+  })
+  const ledger = new Ledger(handle)
+  let launch: Launch | undefined
+  let closed = false
+  const output = new RunOutput({
+    facts: factsOf(flags, prepared, ledger),
+    flags: rnbArguments(flags, prepared),
+    results: flags.results,
+    logRoot: flags.log_dir ?? DEFAULT_LOGS,
+    config: { file: config.file ?? 'config.json', text: config.text ?? '' },
+    quiet: flags.quiet,
+    onClosed() {
+      closed = true
+      launch?.interrupt()
+    },
+  })
+  for (const note of plan.notes) output.people.say(`note: ${note}`)
+  launch = new Launch(
+    { plan, settings, ledger: handle, schedule, requestVideo, videos },
+    {
+      started: startNs => output.started(startNs),
+      completed: request => output.completed(request),
+      failed(request, step, code, message) {
+        output.failed(request, step, code, message)
+        if (flags.on_error === 'abort')
+          launch?.stop({ kind: 'aborted', message: `request ${request}: ${message} (--on-error abort)` })
+      },
+      note: message => output.note(message),
+    },
+  )
+  const restoreSignals = handleSignals(launch, line => output.people.say(line))
+  const ending = await launch.run()
+  restoreSignals()
+  if (ending.kind === 'usage') {
+    output.discard()
+    throw new UsageError(ending.message)
+  }
+  const conclusion = conclude(ending, prepared, output.collector)
+  await output.finish({
+    ...conclusion,
+    endNs: monotonicNs(),
+    highWater: launch.highWater(),
+    termination: terminationOf(ending),
+  })
+  if (closed) return EXIT.done
+  if (conclusion.status !== EXIT.done) console.error(`rnb: ${conclusion.message}`)
+  if (ending.kind === 'crashed' && ending.stack) console.error(ending.stack)
+  return conclusion.status
+}
