@@ -67,9 +67,10 @@ export const errorSchema = v.pipe(
 )
 
 const interval = (meaning: string) =>
-  v.pipe(v.nullable(v.tuple([v.number(), v.number()])), v.description(meaning))
+  v.pipe(v.nullable(v.strictTuple([v.number(), v.number()])), v.description(meaning))
 
-const distribution = v.object({
+/** Figures of samples. */
+export const distributionSchema = v.object({
   count: count('Samples'),
   mean: v.number(),
   mean_ci95: interval(
@@ -80,7 +81,7 @@ const distribution = v.object({
   p95: v.number(),
   p99: v.number(),
   p99_ci95: v.pipe(
-    v.tuple([v.nullable(v.number()), v.nullable(v.number())]),
+    v.strictTuple([v.nullable(v.number()), v.nullable(v.number())]),
     v.description('95% confidence interval of p99 (order statistics); null where too few samples bound it'),
   ),
   p99_9: v.number(),
@@ -88,7 +89,7 @@ const distribution = v.object({
 })
 
 const milliseconds = (meaning: string) =>
-  v.pipe(v.nullable(distribution), v.description(`${meaning}, in ms; null without samples`))
+  v.pipe(v.nullable(distributionSchema), v.description(`${meaning}, in ms; null without samples`))
 
 const rate = (meaning: string) =>
   v.pipe(v.nullable(v.number()), v.description(`${meaning}; null if it has no value`))
@@ -203,5 +204,5 @@ export const lineSchema = v.variant('type', [resultSchema, errorSchema, summaryS
 export type ResultLine = v.InferOutput<typeof resultSchema>
 export type ErrorLine = v.InferOutput<typeof errorSchema>
 export type SummaryLine = v.InferOutput<typeof summarySchema>
-export type DistributionValues = v.InferOutput<typeof distribution>
+export type DistributionValues = v.InferOutput<typeof distributionSchema>
 export type ExitReason = (typeof EXIT_REASONS)[number]

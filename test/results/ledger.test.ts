@@ -1,0 +1,149 @@
+import { expect, test } from 'bun:test'
+import { once } from 'node:events'
+import { Worker } from 'node:worker_threads'
+import fc from 'fast-check'
+import { EVENTS, Ledger, type LedgerEvent, STATE } from '../../src/results/ledger.ts'
+
+const events = Object.keys(EVENTS) as LedgerEvent[]
+
+test('a row of two steps and five classes takes 136 bytes', () => {
+  const handle = Ledger.create({ requests: 7, parts: [1, 1], top: 5 })
+  expect(new Ledger(handle).rowBytes).toBe(136)
+  expect(handle.buffer.byteLength).toBe(7 * 136)
+})
+
+test('what was never written reads as absent', () => {
+  const ledger = new Ledger(Ledger.create({ requests: 1, parts: [1, 2], top: 3 }))
+  expect(ledger.intended(0)).toBeNaN()
+  expect(ledger.actual(0)).toBeNaN()
+  expect(ledger.time(0, 1, 1, 'inferenceFinish')).toBeNaN()
+  expect(ledger.state(0)).toBe(STATE.pending)
+  expect(ledger.decoder(0)).toBeUndefined()
+  expect(ledger.top(0)).toEqual([])
+})
+
+test('rows and cells outside of it are refused', () => {
+  const ledger = new Ledger(Ledger.create({ requests: 2, parts: [1, 2], top: 1 }))
+  expect(() => ledger.arrive(2, 1, 1)).toThrow(RangeError)
+  expect(() => ledger.arrive(-1, 1, 1)).toThrow(RangeError)
+  expect(() => ledger.stamp(0, 1, 0, 'runnerStart', 1)).toThrow(RangeError)
+  expect(() => ledger.stamp(0, 2, 1, 'runnerStart', 1)).toThrow(RangeError)
+  expect(() => ledger.stamp(0, 0, 2, 'runnerStart', 1)).toThrow(RangeError)
+})
+
+test('classes past the top are dropped, and a decoder name may be long or of any letters', () => {
+  const ledger = new Ledger(Ledger.create({ requests: 2, parts: [1], top: 2 }))
+  ledger.finish(
+    0,
+    [0.5, 0.25, 0.125].map((score, index) => ({ index, score })),
+  )
+  expect(ledger.top(0)).toEqual([
+    { index: 0, score: 0.5 },
+    { index: 1, score: 0.25 },
+  ])
+  const facts = { clips: 1, framesNeeded: 8, framesDecoded: 9 }
+  ledger.note(0, { ...facts, decoder: 'x'.repeat(500) })
+  ledger.note(1, { ...facts, decoder: 'décodeur ✓' })
+  expect(ledger.decoder(0)).toBe('x'.repeat(120))
+  expect(ledger.decoder(1)).toBe('décodeur ✓')
+})
+
+test('a table of decoders that is full loses names, and nothing else', () => {
+  const ledger = new Ledger(Ledger.create({ requests: 100, parts: [1], top: 0 }))
+  for (let request = 0; request < 100; request++)
+    ledger.note(request, { clips: request, framesNeeded: 0, framesDecoded: 0, decoder: `decoder ${request}` })
+  expect(ledger.decoder(63)).toBe('decoder 63')
+  expect(ledger.decoder(64)).toBeUndefined()
+  expect(ledger.clips(99)).toBe(99)
+})
+
+test('every field keeps its last value, whatever is written around it', () => {
+  const time = fc.double({ min: 1, max: 2 ** 53, noNaN: true })
+  const short = fc.integer({ min: -1, max: 32767 })
+  const size = fc.record({
+    requests: fc.integer({ min: 1, max: 5 }),
+    parts: fc.array(fc.integer({ min: 1, max: 4 }), { minLength: 1, maxLength: 4 }),
+    top: fc.integer({ min: 0, max: 6 }),
+  })
+  const write = fc.record({
+    pick: fc.array(fc.nat(), { minLength: 3, maxLength: 3 }),
+    event: fc.constantFrom(...events),
+    times: fc.tuple(time, time, time),
+    shorts: fc.tuple(short, short, short),
+    counts: fc.array(fc.integer({ min: 0, max: 2 ** 31 - 1 }), { minLength: 3, maxLength: 3 }),
+    scores: fc.array(fc.record({ index: fc.nat(), score: fc.float({ min: 0, max: 1, noNaN: true }) }), {
+      maxLength: 8,
+    }),
+    failed: fc.boolean(),
+  })
+  fc.assert(
+    fc.property(size, fc.array(write, { maxLength: 40 }), (size, writes) => {
+      const handle = structuredClone(Ledger.create(size))
+      const ledger = new Ledger(handle)
+      const model = new Map<string, unknown>()
+      for (const { pick, event, times, shorts, counts, scores, failed } of writes) {
+        const request = pick[0]! % size.requests
+        const step = pick[1]! % size.parts.length
+        const part = pick[2]! % size.parts[step]!
+        ledger.arrive(request, times[0], times[1])
+        model.set(`arrival ${request}`, [times[0], times[1]])
+        ledger.stamp(request, part, step, event, times[2])
+        model.set(`time ${request} ${part} ${step} ${event}`, times[2])
+        ledger.place(request, part, step, shorts[0], shorts[1], shorts[2])
+        model.set(`place ${request} ${part} ${step}`, shorts)
+        const [clips, framesNeeded, framesDecoded] = counts as [number, number, number]
+        ledger.note(request, { clips, framesNeeded, framesDecoded, decoder: `d${clips % 9}` })
+        model.set(`facts ${request}`, [clips, framesNeeded, framesDecoded, `d${clips % 9}`])
+        if (failed) ledger.fail(request)
+        else {
+          ledger.finish(request, scores)
+          model.set(`top ${request}`, scores.slice(0, size.top))
+        }
+        model.set(`state ${request}`, failed ? STATE.failed : STATE.done)
+      }
+      // A second view of the memory, as another thread has it.
+      const other = new Ledger(handle)
+      for (const [key, value] of model) {
+        const [kind, ...words] = key.split(' ')
+        const [request = 0, part = 0, step = 0] = words.map(Number)
+        const event = words[3] as LedgerEvent
+        const read: Record<string, () => unknown> = {
+          arrival: () => [other.intended(request), other.actual(request)],
+          time: () => other.time(request, part, step, event),
+          place: () => [
+            other.device(request, part, step),
+            other.replica(request, part, step),
+            other.batch(request, part, step),
+          ],
+          facts: () => [
+            other.clips(request),
+            other.framesNeeded(request),
+            other.framesDecoded(request),
+            other.decoder(request),
+          ],
+          top: () => other.top(request),
+          state: () => other.state(request),
+        }
+        expect(read[kind!]!()).toEqual(value)
+      }
+    }),
+    { numRuns: 200 },
+  )
+})
+
+test('threads that write at once do not disturb each other', async () => {
+  const handle = Ledger.create({ requests: 3000, parts: [1, 1, 1], top: 2 })
+  const workers = [0, 1, 2].map(
+    step => new Worker(new URL('./ledger-worker.ts', import.meta.url), { workerData: { handle, step } }),
+  )
+  const codes = await Promise.all(workers.map(worker => once(worker, 'exit')))
+  expect(codes.flat()).toEqual([0, 0, 0])
+  const ledger = new Ledger(handle)
+  for (let request = 0; request < 3000; request++) {
+    for (let step = 0; step < 3; step++)
+      for (const event of events)
+        expect(ledger.time(request, 0, step, event)).toBe(1 + request * 100 + step * 10 + EVENTS[event])
+    expect(ledger.decoder(request)).toBe(`decoder ${request % 5}`)
+    expect(ledger.top(request)).toEqual([{ index: request, score: 0.5 }])
+  }
+}, 20_000)
