@@ -23,7 +23,8 @@ export class People {
     this.#bar = new SingleBar({
       format: FORMAT,
       stream,
-      hideCursor: true,
+      // A signal is for the run to handle: it goes on to finish what is in flight.
+      gracefulExit: false,
       clearOnComplete: true,
       barCompleteChar: '=',
       barIncompleteChar: ' ',

@@ -1,5 +1,4 @@
 import { describe, expect, test } from 'bun:test'
-import { Writable } from 'node:stream'
 import { Collector } from '../../src/results/collector.ts'
 import { averageLines, closingLines, endLines, percentileTable, startLine } from '../../src/results/people.ts'
 import { People } from '../../src/results/progress.ts'
@@ -7,6 +6,7 @@ import { textTable } from '../../src/results/table.ts'
 import { TimeCards } from '../../src/results/time-card.ts'
 import { UnixClock } from '../../src/results/unix-clock.ts'
 import { fakeRun, SPLIT_STEPS, START_NS } from './fake-run.ts'
+import { Screen } from './screen.ts'
 
 const clock = new UnixClock(1_553_666_146, 42_720_877)
 
@@ -73,29 +73,6 @@ test('columns are aligned', () => {
   ).toBe('a    bcd\nefg    h\ni')
   expect(textTable([])).toBe('')
 })
-
-/** Keeps what is written; a terminal or not. */
-class Screen extends Writable {
-  text = ''
-  constructor(readonly isTTY: boolean) {
-    super()
-  }
-  override _write(chunk: Buffer, _: string, done: () => void): void {
-    this.text += chunk
-    done()
-  }
-  // What the library asks of a terminal.
-  columns = 100
-  cursorTo(): boolean {
-    return true
-  }
-  moveCursor(): boolean {
-    return true
-  }
-  clearLine(): boolean {
-    return true
-  }
-}
 
 describe('text for people', () => {
   function show(quiet: boolean, isTTY: boolean): string {
