@@ -1,4 +1,4 @@
-import { CString, type FFIFunction, FFIType, linkSymbols, type Pointer, ptr, read } from 'bun:ffi'
+import { CString, dlopen, type FFIFunction, FFIType, linkSymbols, type Pointer, ptr, read } from 'bun:ffi'
 import { LibraryError, NativeError } from './error.ts'
 import { type LibrarySearch, openLibrary } from './library.ts'
 import { memoryFile } from './memory-file.ts'
@@ -17,6 +17,7 @@ export const ORT_FUNCTIONS = {
   GetErrorCode: [1, [pointer], i32],
   GetErrorMessage: [2, [pointer], pointer],
   CreateEnv: [3, [i32, pointer, pointer], pointer],
+  DisableTelemetryEvents: [6, [pointer], pointer],
   CreateSessionFromArray: [8, [pointer, pointer, u64, pointer, pointer], pointer],
   Run: [9, [pointer, pointer, pointer, pointer, u64, pointer, u64, pointer], pointer],
   CreateSessionOptions: [10, [pointer], pointer],
@@ -98,6 +99,21 @@ function text(value: string): Uint8Array<ArrayBuffer> {
   return bytes
 }
 
+/**
+ * Since 1.29 the official library reports what it runs to its makers over the network, keeps what it has not sent yet
+ * in the home folder, and logs to /tmp, unless this variable is set when it starts. It looks at the process's
+ * environment, which `process.env` is a copy of.
+ */
+function forbidTelemetry(): void {
+  const { getenv, setenv } = dlopen('libc.so.6', {
+    getenv: { args: [pointer], returns: pointer },
+    setenv: { args: [pointer, pointer, i32], returns: i32 },
+  }).symbols
+  const name = text('ORT_DISABLE_TELEMETRY')
+  // Written once: other threads may be reading the environment.
+  if (getenv(name) === null) setenv(name, text('1'), 1)
+}
+
 /** Memory that C writes a pointer into. */
 class Out {
   private readonly cell = new Uint8Array(new ArrayBuffer(8))
@@ -145,6 +161,7 @@ export class OnnxRuntime {
 
   /** @throws {LibraryError} if there is no library, or one that is too old */
   constructor() {
+    forbidTelemetry()
     const library = openLibrary(place(), { OrtGetApiBase: { args: [], returns: pointer } })
     this.path = library.path
     // struct OrtApiBase { const OrtApi* (*GetApi)(uint32_t version); const char* (*GetVersionString)(void); }
@@ -159,6 +176,7 @@ export class OnnxRuntime {
       throw new LibraryError(search.name, [this.path], search.hint, `version ${this.version} is too old`)
     this.functions = functionsOf(api, ORT_FUNCTIONS)
     this.environment = this.create('CreateEnv', LOGGING_LEVEL_FATAL, text('rnb'))
+    this.call('DisableTelemetryEvents', this.environment)
     this.memoryInfo = this.create('CreateCpuMemoryInfo', ARENA_ALLOCATOR, MEMORY_TYPE_DEFAULT)
   }
 
