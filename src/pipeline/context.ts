@@ -1,6 +1,6 @@
 import type { Item, TensorRef } from '../queue/item.ts'
 import { SlotPool } from '../queue/slots.ts'
-import { elements } from '../queue/tensor.ts'
+import { ELEMENT_BYTES, elements } from '../queue/tensor.ts'
 import type { Ledger } from '../results/ledger.ts'
 import type { RequestFacts, StepContext } from '../steps/step.ts'
 import type { Instance } from './plan.ts'
@@ -36,7 +36,7 @@ export class InstanceMemory {
         )
       const slot = this.#pools[id]!.acquire()
       if (slot < 0) throw new Stopped()
-      const ref = { pool: id, slot, shape: [clips, ...spec.shape.slice(1)] }
+      const ref = { pool: id, slot, row: 0, shape: [clips, ...spec.shape.slice(1)] }
       this.#held.add(ref)
       return ref
     })
@@ -47,12 +47,17 @@ export class InstanceMemory {
   view(item: Item, tensor: number): Float32Array {
     const ref = item.tensors[tensor]
     if (!ref) throw new RangeError(`${this.instance.name}: the item has no tensor ${tensor}`)
-    return new Float32Array(this.shared.pools[ref.pool]!.memory[ref.slot]!, 0, elements(ref.shape))
+    const rowBytes = elements(ref.shape.slice(1)) * ELEMENT_BYTES.f32
+    const memory = this.shared.pools[ref.pool]!.memory[ref.slot]!
+    return new Float32Array(memory, ref.row * rowBytes, elements(ref.shape))
   }
 
-  /** The item is on its way: its slots belong to whoever takes it. */
-  handOn(item: Item): void {
-    for (const ref of item.tensors) this.#held.delete(ref)
+  /** The items are on their way: the slots of `whole` belong to whoever takes these parts of it. */
+  handOn(whole: Item, parts: readonly Item[] = [whole]): void {
+    for (const ref of whole.tensors) {
+      this.#held.delete(ref)
+      for (let extra = 1; extra < parts.length; extra++) this.#pools[ref.pool]!.retain(ref.slot)
+    }
   }
 
   release(item: Item): void {

@@ -11,6 +11,7 @@ import { selectorOf } from '../steps/selectors.ts'
 import type { StepInstance } from '../steps/step.ts'
 import { InstanceMemory, Stopped, stepContext } from './context.ts'
 import type { Instance, PlannedQueue } from './plan.ts'
+import { splitItem } from './segments.ts'
 import { type SharedRun, STOP, type WorkerMessage } from './shared.ts'
 import { scoresOfShares } from './sink.ts'
 
@@ -57,7 +58,8 @@ class Runner {
       options: instance.selectorOptions,
     })
     this.#batch = instance.batch
-    this.#delayNs = shared.settings.maxBatchDelayMs * 1e6
+    const own = instance.options.max_batch_delay_ms
+    this.#delayNs = (typeof own === 'number' ? own : shared.settings.maxBatchDelayMs) * 1e6
   }
 
   async run(): Promise<void> {
@@ -138,8 +140,13 @@ class Runner {
       this.#finish(item)
       return
     }
+    const parts = splitItem(item, this.instance.segments)
+    this.#memory.handOn(item, parts)
+    for (const part of parts) this.#send(part)
+  }
+
+  #send(item: Item): void {
     const index = this.#select(item)
-    this.#memory.handOn(item)
     if (this.#outputs[index]!.put(this.#sent, encodeItem(item, this.#sent))) return
     this.tell({ type: 'full', queue: this.instance.outQueues[index]!, request: item.shares[0]!.request })
     this.#control.stop(STOP.queueFull)

@@ -1,10 +1,11 @@
 import type { Item, Share, TensorRef } from './item.ts'
 
-// shares, tensors, values; then a share: request, part, parts, clips; a tensor: pool, slot, rank, dimensions;
+// shares, tensors, values; then a share: request, part, parts, clips; a tensor: pool, slot, row, rank,
+// dimensions;
 // a value: the two halves of its float64.
 const HEADER = 3
 const SHARE_WORDS = 4
-const TENSOR_WORDS = 3
+const TENSOR_WORDS = 4
 const VALUE_WORDS = 2
 
 const float64 = new Float64Array(1)
@@ -36,9 +37,10 @@ export function encodeItem(item: Item, into: Int32Array): number {
     into[at++] = share.parts
     into[at++] = share.clips
   }
-  for (const { pool, slot, shape } of tensors) {
+  for (const { pool, slot, row, shape } of tensors) {
     into[at++] = pool
     into[at++] = slot
+    into[at++] = row
     into[at++] = shape.length
     for (const size of shape) into[at++] = size
   }
@@ -67,9 +69,9 @@ export function decodeItem(words: Int32Array, length: number): Item {
   }
   for (let i = 0; i < words[1]! && at < length; i++) {
     const shape: number[] = []
-    const end = at + TENSOR_WORDS + Math.max(0, words[at + 2]!)
+    const end = at + TENSOR_WORDS + Math.max(0, words[at + 3]!)
     for (let dim = at + TENSOR_WORDS; dim < end && dim < length; dim++) shape.push(words[dim]!)
-    tensors.push({ pool: words[at]!, slot: words[at + 1]!, shape })
+    tensors.push({ pool: words[at]!, slot: words[at + 1]!, row: words[at + 2]!, shape })
     at = end
   }
   for (let i = 0; i < words[2]! && at < length; i++) {

@@ -6,10 +6,12 @@ export interface Share {
   clips: number
 }
 
-/** One tensor of an item: a slot of a pool, with the shape that is filled (first dimension: clips). */
+/** One tensor of an item: rows of a slot of a pool. The first dimension of `shape` counts the rows (clips). */
 export interface TensorRef {
   pool: number
   slot: number
+  /** First row; not 0 where the rows of a slot are shared out among several items. */
+  row: number
   shape: number[]
 }
 

@@ -13,7 +13,7 @@ const item: fc.Arbitrary<Item> = fc.record({
   ),
   tensors: fc.array(
     fc.record(
-      { pool: int32, slot: int32, shape: fc.array(int32, { maxLength: 5 }) },
+      { pool: int32, slot: int32, row: int32, shape: fc.array(int32, { maxLength: 5 }) },
       { noNullPrototype: true },
     ),
     { maxLength: 4 },
@@ -37,7 +37,7 @@ test('what was written is read, within the bound', () => {
 
 test('the bound is reached', () => {
   const share = { request: 1, part: 0, parts: 1, clips: 15 }
-  const tensor = { pool: 2, slot: 3, shape: [15, 3, 8, 112, 112] }
+  const tensor = { pool: 2, slot: 3, row: 4, shape: [15, 3, 8, 112, 112] }
   const sent = { shares: [share, share], tensors: [tensor, tensor, tensor], values: [Math.PI, -0] }
   const words = new Int32Array(itemWords(2, 3, 5, 2))
   expect(encodeItem(sent, words)).toBe(words.length)

@@ -1,0 +1,66 @@
+import * as v from 'valibot'
+import { UsageError } from '../errors.ts'
+import type { Item, Share } from '../queue/item.ts'
+import type { Emit, StepContext, StepInstance, StepKind } from './step.ts'
+
+const aggregatorOptions = v.strictObject({
+  /** The most parts of one video. */
+  aggregate: v.optional(v.pipe(v.number(), v.integer(), v.minValue(1, 'aggregate must be at least 1')), 1),
+})
+
+/** What has come of a request so far. */
+interface Partial {
+  sum: Float64Array
+  rows: number
+  parts: number
+}
+
+class Aggregator implements StepInstance {
+  readonly #partial = new Map<number, Partial>()
+
+  constructor(readonly context: StepContext) {}
+
+  run(items: readonly Item[], emit: Emit): void {
+    for (const item of items) {
+      const logits = this.context.view(item, 0)
+      const classes = item.tensors[0]!.shape[1]!
+      let row = 0
+      for (const share of item.shares) {
+        this.#add(share, logits.subarray(row * classes, (row + share.clips) * classes), classes, emit)
+        row += share.clips
+      }
+    }
+  }
+
+  #add({ request, parts, clips }: Share, rows: Float32Array, classes: number, emit: Emit): void {
+    const seen = this.#partial.get(request) ?? { sum: new Float64Array(classes), rows: 0, parts: 0 }
+    for (let i = 0; i < rows.length; i++) seen.sum[i % classes]! += rows[i]!
+    seen.rows += clips
+    seen.parts++
+    if (seen.parts < parts) {
+      this.#partial.set(request, seen)
+      return
+    }
+    this.#partial.delete(request)
+    const out: Item = {
+      shares: [{ request, part: 0, parts: 1, clips: 1 }],
+      ...this.context.allocate(1),
+      values: [],
+    }
+    this.context.view(out, 0).set(seen.sum.map(value => value / seen.rows))
+    emit(out)
+  }
+}
+
+/** Waits for all parts of a video and gives the mean of all clips' logits, as one row. */
+export const aggregator: StepKind = {
+  names: ['aggregator', 'models.r2p1d.model.R2P1DAggregator', 'R2P1DAggregator'],
+  options: aggregatorOptions,
+  shape(_options, inputs) {
+    const [logits, ...others] = inputs
+    if (logits?.shape.length !== 2 || others.length > 0)
+      throw new UsageError('an aggregator takes logits; the step before must end with layer 5 of a network')
+    return { outputs: [{ shape: [1, logits.shape[1]!], type: logits.type }] }
+  },
+  create: context => new Aggregator(context),
+}
