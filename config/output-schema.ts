@@ -11,8 +11,8 @@ import {
 
 const FILE = fileURLToPath(new URL('output.schema.json', import.meta.url))
 
-/** The schema's text, from the description that the program's own types come from. */
-export function outputSchemaText(): string {
+/** The schema, from the description that the program's own types come from. */
+export function outputSchema(): object {
   const { $schema, ...schema } = toJsonSchema(lineSchema, {
     definitions: {
       result: resultSchema,
@@ -21,7 +21,11 @@ export function outputSchemaText(): string {
       distribution: distributionSchema,
     },
   })
-  return `${JSON.stringify({ $schema, title: 'A line of output of rnb', ...schema }, null, 2)}\n`
+  return { $schema, title: 'A line of output of rnb', ...schema }
 }
 
-if (import.meta.main) await Bun.write(FILE, outputSchemaText())
+if (import.meta.main) {
+  await Bun.write(FILE, `${JSON.stringify(outputSchema(), null, 2)}\n`)
+  const biome = fileURLToPath(new URL('../node_modules/.bin/biome', import.meta.url))
+  Bun.spawnSync([biome, 'format', '--write', FILE])
+}
