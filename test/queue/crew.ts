@@ -1,4 +1,3 @@
-import { once } from 'node:events'
 import { Worker } from 'node:worker_threads'
 import type { Job, JobResult } from './jobs.ts'
 
@@ -49,15 +48,9 @@ export class Crew {
     await worker.terminate()
   }
 
+  /** Ends all threads, those that hang included. */
   async end(): Promise<void> {
-    const living = this.workers.filter(worker => worker !== undefined)
-    await Promise.all(
-      living.map(worker => {
-        const gone = once(worker, 'exit')
-        worker.postMessage('end')
-        return gone
-      }),
-    )
+    await Promise.all(this.workers.map(worker => worker?.terminate()))
   }
 }
 

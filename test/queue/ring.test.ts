@@ -6,8 +6,8 @@ import { Ring } from '../../src/queue/ring.ts'
 import { CLOSED, STOPPED, TIMED_OUT } from '../../src/queue/status.ts'
 
 const NOW = 0
-/** Where a ring's memory has its tail position. */
-const TAIL = 32
+/** Where a ring's memory has its tail position and its first cell (sequence, length, payload). */
+const [TAIL, CELL] = [32, 96]
 /** Positions around zero, and around where signed and unsigned 32-bit numbers wrap. */
 const start = fc.oneof(
   fc.integer({ min: -40, max: 40 }),
@@ -149,6 +149,26 @@ test('a producer that dies between claim and publication holds up consumers unti
   const waiting = ring.takeAsync(word)
   control.stop(2)
   expect(await waiting).toBe(STOPPED)
+})
+
+test('a producer that was overtaken wakes consumers for all that it held up', async () => {
+  const control = new Control(Control.create())
+  const handle = Ring.create(4, 1, 1, control)
+  const memory = new Int32Array(handle.memory)
+  const ring = new Ring(handle)
+  const [a, b, c] = [new Int32Array(1), new Int32Array(1), new Int32Array(1)]
+  const waiting = [ring.takeAsync(a), ring.takeAsync(b), ring.takeAsync(c)]
+  Atomics.add(memory, TAIL, 1)
+  ring.put(Int32Array.of(11), 1)
+  ring.put(Int32Array.of(12), 1)
+  // Both wake-ups are spent: the consumers find the first message unpublished and wait again.
+  await new Promise(resolve => setImmediate(resolve))
+  expect(ring.depth).toBe(3)
+  memory.set([1, 10], CELL + 1)
+  Atomics.store(memory, CELL, 1)
+  control.event(handle.event).notify(1)
+  expect(await Promise.all(waiting)).toEqual([1, 1, 1])
+  expect([a[0], b[0], c[0]].sort()).toEqual([10, 11, 12])
 })
 
 describe('takeAsync', () => {

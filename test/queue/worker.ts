@@ -158,7 +158,4 @@ function run(job: Job): JobResult {
   return result
 }
 
-parentPort?.on('message', (job: Job | 'end') => {
-  if (job === 'end') parentPort?.close()
-  else parentPort?.postMessage(run(job))
-})
+parentPort?.on('message', (job: Job) => parentPort?.postMessage(run(job)))
