@@ -1,0 +1,51 @@
+import { expect, test } from 'bun:test'
+import fc from 'fast-check'
+import { segmentSizes, splitItem } from '../../src/pipeline/segments.ts'
+import type { Item } from '../../src/queue/item.ts'
+
+const item = fc
+  .array(fc.integer({ min: 1, max: 20 }), { minLength: 1, maxLength: 4 })
+  .chain(clips => fc.record({ clips: fc.constant(clips), row: fc.integer({ min: 0, max: 5 }) }))
+  .map(({ clips, row }): Item => {
+    const rows = clips.reduce((a, b) => a + b, 0)
+    return {
+      shares: clips.map((count, request) => ({ request, part: 0, parts: 1, clips: count })),
+      tensors: [{ pool: 3, slot: 7, row, shape: [rows, 3, 8] }],
+      values: [1.5],
+    }
+  })
+
+test('parts are nearly equal, the larger first, and none is empty', () => {
+  fc.assert(
+    fc.property(fc.integer({ min: 1, max: 50 }), fc.integer({ min: 1, max: 20 }), (clips, segments) => {
+      const sizes = segmentSizes(clips, segments)
+      expect(sizes.reduce((a, b) => a + b, 0)).toBe(clips)
+      expect(sizes).toEqual([...sizes].sort((a, b) => b - a))
+      expect(sizes[0]! - sizes.at(-1)!).toBeLessThanOrEqual(1)
+      expect(sizes.at(-1)).toBeGreaterThan(0)
+      expect(sizes.length).toBe(Math.min(clips, segments))
+    }),
+  )
+})
+
+test('parts of an item cover its rows once, in order, each request by itself', () => {
+  fc.assert(
+    fc.property(item, fc.integer({ min: 2, max: 6 }), (whole, segments) => {
+      const parts = splitItem(whole, segments)
+      let row = whole.tensors[0]!.row
+      for (const part of parts) {
+        const [share, ...others] = part.shares
+        expect(others).toEqual([])
+        expect(part.tensors[0]).toEqual({ pool: 3, slot: 7, row, shape: [share!.clips, 3, 8] })
+        row += share!.clips
+      }
+      expect(row).toBe(whole.tensors[0]!.row + whole.tensors[0]!.shape[0]!)
+      for (const { request, clips } of whole.shares) {
+        const mine = parts.flatMap(part => part.shares).filter(share => share.request === request)
+        expect(mine.map(share => share.part)).toEqual(mine.map((_, i) => i))
+        expect(mine.every(share => share.parts === mine.length)).toBe(true)
+        expect(mine.reduce((sum, share) => sum + share.clips, 0)).toBe(clips)
+      }
+    }),
+  )
+})
