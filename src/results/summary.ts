@@ -8,8 +8,9 @@ import { measuringWindow, ratePerSecond } from './throughput.ts'
 import type { TimeCards } from './time-card.ts'
 import type { UnixClock } from './unix-clock.ts'
 
-/** A client that is later than this at p99 does not keep to its schedule. */
+/** A client that is later at p99 than both of these does not keep to its schedule: it shows in latencies. */
 const LATE_CLIENT_MS = 1
+const LATE_CLIENT_SHARE = 0.01
 
 /** How a run ended. */
 export interface RunEnd {
@@ -46,8 +47,12 @@ function total(requests: Uint32Array, of: (request: number) => number): number {
   return amount
 }
 
-function clientWarnings(delay: SummaryLine['client_delay_ms']): string[] {
-  if (!delay || delay.p99 <= LATE_CLIENT_MS) return []
+function clientWarnings({
+  latency_ms: latency,
+  client_delay_ms: delay,
+}: Pick<SummaryLine, 'latency_ms' | 'client_delay_ms'>): string[] {
+  if (!delay || !latency) return []
+  if (delay.p99 <= Math.max(LATE_CLIENT_MS, LATE_CLIENT_SHARE * latency.p50)) return []
   const late = `up to ${delay.max} ms late (p99 ${delay.p99} ms)`
   return [`the client put requests on their queue ${late}: latency_ms counts that time`]
 }
@@ -103,7 +108,11 @@ function figures(facts: RunFacts, cards: TimeCards, end: RunEnd & Counted) {
   const samples = new Samples(facts, cards, measured)
   // Taken before `distribution` sorts the samples.
   const inflation = varianceInflation(samples.latency)
-  const clientDelay = distribution(samples.clientDelay)
+  const latencies = {
+    latency_ms: distribution(samples.latency),
+    latency_actual_ms: distribution(samples.latencyActual),
+    client_delay_ms: distribution(samples.clientDelay),
+  }
   const items = itemsBySeat(facts, cards, done)
 
   const goodput = (goalMs: number) => {
@@ -137,9 +146,7 @@ function figures(facts: RunFacts, cards: TimeCards, end: RunEnd & Counted) {
       sent_per_s: arrivalRate(request => ledger.actual(request)),
       achieved_per_s: perSecond(window.requests.length),
     },
-    latency_ms: distribution(samples.latency),
-    latency_actual_ms: distribution(samples.latencyActual),
-    client_delay_ms: clientDelay,
+    ...latencies,
     steps: plan.steps.map(({ kind }, step) => ({
       step,
       kind,
@@ -165,7 +172,7 @@ function figures(facts: RunFacts, cards: TimeCards, end: RunEnd & Counted) {
       replica,
       items: items.get(seat(step, device, replica)) ?? 0,
     })),
-    warnings: [...percentileWarnings(measured.length, inflation), ...clientWarnings(clientDelay)],
+    warnings: [...percentileWarnings(measured.length, inflation), ...clientWarnings(latencies)],
   }
 }
 
