@@ -20,7 +20,6 @@ export const AVCOL_RANGE_MPEG = 1
 export const AVCOL_RANGE_JPEG = 2
 export const AVCOL_SPC_UNSPECIFIED = 2
 
-export const AV_FIELD_UNKNOWN = 0
 export const AV_FIELD_PROGRESSIVE = 1
 
 export const AV_PIX_FMT_FLAG_PAL = 2

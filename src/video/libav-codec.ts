@@ -75,6 +75,7 @@ export class LibavCodec {
   private readonly frame: Pointer
   private readonly packetWords: Int32Array
   private readonly info: StreamInfo
+  private trusting = false
   /** The AVFrame that receive() fills, as 32-bit words. */
   readonly frameWords: Int32Array
 
@@ -93,9 +94,11 @@ export class LibavCodec {
       describe(this.libav, this.context, codecId, info)
       this.option('threads', String(options.threads))
       if (options.explode) this.option('err_detect', 'explode')
-      // H.264 that does not say how far it reorders: wait for as many pictures as its level allows, as the standard
-      // has it. By default libavcodec starts with no delay and drops the pictures that come too late for it.
-      this.option('strict', 'strict')
+      if (info.codec === 'h264') {
+        // A stream that does not say how far it reorders: wait for as many pictures as its level allows, as the standard
+        // has it. By default libavcodec starts with no delay and drops the pictures that come too late for it.
+        this.option('strict', 'strict')
+      }
       const status = avcodec.avcodec_open2(this.context, decoder, null)
       if (status === AVERROR_ENOMEM) check('avcodec_open2', status)
       if (status < 0) throw new VideoError('unsupported_codec', `${info.codec}: ${errorText(status)}`)
@@ -119,6 +122,17 @@ export class LibavCodec {
   /** Forgets all pictures and the end of the stream: what comes next is another video, or another place in it. */
   reset(): void {
     this.libav.avcodec.avcodec_flush_buffers(this.context)
+  }
+
+  /**
+   * Says whether what comes next starts at a picture that decoding can start at. H.264's decoder itself trusts only IDR
+   * pictures and recovery points, and withholds what follows any other, which at the P pictures of a gradual refresh is
+   * right, and at an I picture that the container calls a keyframe is not.
+   */
+  starts(atKeyframe: boolean): void {
+    if (this.info.codec !== 'h264' || this.trusting === atKeyframe) return
+    this.trusting = atKeyframe
+    this.option('flags', atKeyframe ? '+output_corrupt' : '-output_corrupt')
   }
 
   /** Hands in a packet of at least one byte. @returns avcodec_send_packet's status. */

@@ -1,3 +1,15 @@
+const FLAGGING = new Set(
+  'h264 mpeg1video mpeg2video mpeg4 h263 h263p flv1 msmpeg4v1 msmpeg4v2 msmpeg4v3 wmv1 wmv2 wmv3 vc1'.split(
+    ' ',
+  ),
+)
+
+/**
+ * Whether libavcodec's decoder of a codec patches damage and flags the picture. That is more exact than to stop at the
+ * first error: what libavcodec complains of is at times no part of any picture. With several threads it may not flag.
+ */
+export const flagsDamage = (codec: string): boolean => FLAGGING.has(codec)
+
 /**
  * Which pictures of one decoding run are tainted by damage, in terms of what was sent when.
  *

@@ -16,19 +16,9 @@ import { libav } from '../../ffi/libav/library.ts'
 import { bytesAt, pointerIn } from '../../ffi/libav/memory.ts'
 import { VideoError } from '../errors.ts'
 import { LibavCodec } from './libav-codec.ts'
-import { DamageLog } from './libav-damage.ts'
+import { DamageLog, flagsDamage } from './libav-damage.ts'
 import { pixelLayout } from './libav-pixels.ts'
 import type { Colour, Frame, FrameDecoder, Packet, StreamInfo } from './types.ts'
-
-/**
- * Decoders that patch damage and flag the picture, which is more exact than to stop at the first error: what libavcodec
- * complains of is at times no part of any picture. With several threads they may not flag it, though.
- */
-const FLAGGING = new Set(
-  'h264 mpeg1video mpeg2video mpeg4 h263 h263p flv1 msmpeg4v1 msmpeg4v2 msmpeg4v3 wmv1 wmv2 wmv3 vc1'.split(
-    ' ',
-  ),
-)
 
 /** One decode() under way. */
 interface Run {
@@ -39,6 +29,8 @@ interface Run {
   /** How many of the wanted frames have been handed over. */
   delivered: number
   damage: DamageLog
+  /** Whether decoding began at a keyframe: then H.264 pictures that libavcodec would not trust are no damage. */
+  fromKey: boolean
   /** What was seen of damage first, for the message. */
   seen?: string
 }
@@ -69,14 +61,8 @@ export class LibavDecoder implements FrameDecoder {
     onFrame: (frame: Frame) => void,
   ): Promise<number> {
     if (wanted.length === 0) return 0
-    const run: Run = {
-      codec: this.prepare(info),
-      info,
-      wanted,
-      onFrame,
-      delivered: 0,
-      damage: new DamageLog(),
-    }
+    const codec = this.prepare(info)
+    const run: Run = { codec, info, wanted, onFrame, delivered: 0, damage: new DamageLog(), fromKey: false }
     // A synchronous source costs no promise per packet.
     if (Symbol.iterator in packets) {
       for (const packet of packets) if (this.send(packet, run)) break
@@ -101,7 +87,7 @@ export class LibavDecoder implements FrameDecoder {
       this.close()
       this.codec = new LibavCodec(info, {
         threads: this.threads,
-        explode: this.threads > 1 || !FLAGGING.has(info.codec),
+        explode: this.threads > 1 || !flagsDamage(info.codec),
       })
     }
     return this.codec
@@ -114,6 +100,10 @@ export class LibavDecoder implements FrameDecoder {
     if (restart) {
       this.drain(run)
       run.codec.reset()
+    }
+    if (restart || run.damage.count === 0) {
+      run.fromKey = key
+      run.codec.starts(key)
     }
     run.damage.send(index, key)
     let status = run.codec.send(data, index, key)
@@ -164,8 +154,9 @@ export class LibavDecoder implements FrameDecoder {
     const index = run.codec.index
     if (index === undefined) return
     run.damage.came(index)
-    const errors = words[fields.decode_error_flags / 4]!
-    if (errors !== 0 || (words[fields.flags / 4]! & AV_FRAME_FLAG_CORRUPT) !== 0) {
+    const patched = words[fields.decode_error_flags / 4] !== 0
+    const corrupt = (words[fields.flags / 4]! & AV_FRAME_FLAG_CORRUPT) !== 0
+    if (patched || (corrupt && !(run.fromKey && run.info.codec === 'h264'))) {
       run.seen ??= 'the decoder patched a picture'
       run.damage.damageShown(index)
     }
@@ -204,7 +195,7 @@ export class LibavDecoder implements FrameDecoder {
     const planes = layout.planes.map(({ rowBytes, rows }, i) => {
       const address = pointerIn(words, fields.data / 4 + 2 * i)
       const stride = words[fields.linesize / 4 + i]!
-      if (stride < 0) return upended(address, -stride, rowBytes, rows, bytesPerElement)
+      if (stride < 0) throw new VideoError('unsupported_format', 'frames whose rows lie from the bottom up')
       const bytes = rows === 1 ? rowBytes : stride * (rows - 1) + rowBytes
       return { data: this.view(address, bytes, bytesPerElement), stride: stride / bytesPerElement }
     })
@@ -256,15 +247,4 @@ function elements(bytes: Uint8Array, bytesPerElement: 1 | 2): Uint8Array | Uint1
   return bytesPerElement === 1
     ? bytes
     : new Uint16Array(bytes.buffer, bytes.byteOffset, Math.floor(bytes.byteLength / 2))
-}
-
-/** Copies a plane whose rows lie from the bottom up, its address being that of the top row. */
-function upended(top: number, distance: number, rowBytes: number, rows: number, bytesPerElement: 1 | 2) {
-  const source = bytesAt(top - distance * (rows - 1), distance * (rows - 1) + rowBytes)
-  const copy = new Uint8Array(rowBytes * rows)
-  for (let row = 0; row < rows; row++) {
-    const from = distance * (rows - 1 - row)
-    copy.set(source.subarray(from, from + rowBytes), row * rowBytes)
-  }
-  return { data: elements(copy, bytesPerElement), stride: rowBytes / bytesPerElement }
 }

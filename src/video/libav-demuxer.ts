@@ -1,22 +1,24 @@
 import { VideoError } from '../errors.ts'
+import { dependentPackets, type PacketSource } from './dependencies/packets.ts'
+import { Keyframes } from './dependencies/plan.ts'
+import { flagsDamage } from './libav-damage.ts'
 import { decodedOrder } from './libav-decoded-order.ts'
 import { LibavInput } from './libav-input.ts'
-import { pictureKinds } from './libav-pictures.ts'
-import { type PacketFacts, type Presentation, presentation } from './libav-presentation.ts'
+import { type PictureReading, pictureReading } from './libav-pictures.ts'
+import { type PacketFacts, presentationOf } from './libav-presentation.ts'
+import { KeptPackets, type PacketStore, RereadPackets } from './libav-store.ts'
+import type { Presentation } from './presentation.ts'
 import type { Demuxer, Packet, StreamInfo, Video } from './types.ts'
 
-/** Packets of up to this many bytes are kept from the first reading; those of larger files are read again. */
+/** Videos of up to this many bytes of packets are kept from the first reading; larger ones are read again. */
 const KEPT_BYTES = 256 * 2 ** 20
-
-/** Containers that keep one whole picture in a packet and its time with it. */
-const FRAMED = new Set(['mov', 'matroska', 'flv', 'asf', 'mxf', 'nut', 'ivf'])
 
 /** Opens with libavformat what has no other demuxer: AVI, Ogg, MPEG program and transport streams, ... */
 export class LibavDemuxer implements Demuxer {
   readonly name = 'libavformat'
   private readonly keptBytes: number
 
-  /** @param options.keptBytes videos with more bytes of packets than this are read again for each clip. */
+  /** @param options.keptBytes of packets that are kept in memory at most; larger videos are read again for each clip. */
   constructor(options: { keptBytes?: number } = {}) {
     this.keptBytes = options.keptBytes ?? KEPT_BYTES
   }
@@ -30,94 +32,91 @@ export class LibavDemuxer implements Demuxer {
     }
   }
 
-  /** Reads the whole stream once. */
+  /** Reads the whole stream once: containers without an index, and those whose index is wrong, are read alike. */
   private index(path: string, input: LibavInput): Video {
-    const { container, info, reorders, interlaced } = input
-    const kindOf = pictureKinds(info.codec, info.description ?? new Uint8Array(0), reorders)
+    const { container, info, reorders } = input
+    const reading = pictureReading(info, reorders)
     const facts: PacketFacts[] = []
     const kept: Uint8Array[] = []
+    const corrupt = new Set<number>()
     let bytes = 0
     for (let packet = input.read(); packet; packet = input.read()) {
       const { data, time, key, discard } = packet
+      if (packet.corrupt && !flagsDamage(info.codec)) corrupt.add(facts.length)
       const empty = data.length === 0
-      facts.push({ time, key, discard, empty, kind: empty ? 'none' : kindOf?.(data) })
+      facts.push({ time, key, discard, empty, kind: empty ? 'none' : reading.kind?.(data) })
       bytes += data.length
       if (bytes <= this.keptBytes) kept.push(data.slice())
     }
-    const source = bytes <= this.keptBytes ? kept : path
-    const timed = !interlaced || FRAMED.has(container)
-    const order = presentation(facts, timed, (from, to) => {
-      return decodedOrder(info, coded(source, facts, from, to)).map(position => position + from)
-    })
-    if (order.positions.length === 0) {
-      throw input.problem === undefined
-        ? new VideoError('no_frames')
-        : new VideoError('truncated', input.problem)
+    const store = bytes <= this.keptBytes ? new KeptPackets(kept) : new RereadPackets(path)
+    try {
+      const presentation = presentationOf(facts, (from, to) =>
+        decodedOrder(info, coded(store, facts, from, to)).map(position => position + from),
+      )
+      if (presentation.frames > 0)
+        return new LibavVideo(container, info, facts, presentation, reading, store, corrupt)
+    } catch (error) {
+      store.close()
+      throw error
     }
-    return new LibavVideo(container, info, facts, order, source)
+    store.close()
+    throw input.problem === undefined
+      ? new VideoError('no_frames')
+      : new VideoError('truncated', input.problem)
   }
 }
 
-/** The packets from decode position `from` up to (not including) `to`: kept ones, or read again from the file. */
-function* coded(
-  source: readonly Uint8Array[] | string,
-  facts: readonly PacketFacts[],
-  from: number,
-  to: number,
-): Generator<{ data: Uint8Array; key: boolean; position: number }> {
-  if (typeof source !== 'string') {
-    for (let position = from; position < to; position++) {
-      yield { data: source[position]!, key: facts[position]!.key, position }
-    }
-    return
-  }
-  const input = new LibavInput(source)
-  try {
-    for (let position = 0; position < to; position++) {
-      const packet = input.read()
-      if (!packet) throw new VideoError('unreadable', 'the file is shorter than when it was opened')
-      if (position >= from) yield { data: packet.data, key: packet.key, position }
-    }
-  } finally {
-    input.close()
+/** The packets from decode position `from` up to (not including) `to`. */
+function* coded(store: PacketStore, facts: readonly PacketFacts[], from: number, to: number) {
+  for (let position = from; position < to; position++) {
+    yield { data: store.read(position), key: facts[position]!.key }
   }
 }
 
-class LibavVideo implements Video {
+class LibavVideo implements Video, PacketSource {
   readonly frames: number
+  readonly keyframes: Keyframes
 
   constructor(
     readonly container: string,
     readonly info: StreamInfo,
-    private readonly facts: readonly PacketFacts[],
-    private readonly order: Presentation,
-    private source: readonly Uint8Array[] | string,
+    facts: readonly PacketFacts[],
+    readonly presentation: Presentation,
+    private readonly reading: PictureReading,
+    private readonly store: PacketStore,
+    /** Positions of packets that the container says are damaged, where the decoder would not notice. */
+    private readonly corrupt: ReadonlySet<number>,
   ) {
-    this.frames = order.positions.length
+    this.frames = presentation.frames
+    this.keyframes = new Keyframes(presentation, position => facts[position]!.key && !facts[position]!.empty)
   }
 
-  /** Every packet from the keyframe on, but for its leading pictures: which ones others refer to is not known here. */
-  *packets(wanted: readonly number[]): Generator<Packet> {
-    if (wanted.length === 0) return
-    const { indices, ranks, positions } = this.order
-    const start = this.start(positions[wanted[0]!]!)
-    const last = wanted.reduce((latest, index) => Math.max(latest, positions[index]!), 0)
-    for (const { data, key, position } of coded(this.source, this.facts, start, last + 1)) {
-      const leading = ranks[position]! >= 0 && ranks[position]! < ranks[start]!
-      if (!leading && data.length > 0) yield { data, key, index: indices[position]! }
+  packets(wanted: readonly number[]): AsyncIterable<Packet> {
+    const packets = dependentPackets(this, wanted)
+    return this.corrupt.size === 0 ? packets : this.untilCorrupt(packets)
+  }
+
+  /** Passes packets on until one that is damaged, on which wanted frames depend: no other is asked for. */
+  private async *untilCorrupt(packets: AsyncIterable<Packet>): AsyncGenerator<Packet> {
+    const { index, position } = this.presentation
+    for await (const packet of packets) {
+      const at = position[packet.index] ?? index.indexOf(packet.index)
+      if (!this.corrupt.has(at)) yield packet
+      else if (at < index.length - 1)
+        throw new VideoError('damaged', 'the container marks a picture as damaged')
+      else throw new VideoError('truncated', 'the file ends within a picture')
     }
+  }
+
+  read(position: number): Uint8Array {
+    return this.store.read(position)
+  }
+
+  pictures() {
+    return this.reading.pictures()
   }
 
   close(): void {
-    this.source = []
-  }
-
-  /** The last keyframe that is coded and shown not after the frame at a decode position; the first of all if none is. */
-  private start(position: number): number {
-    const { ranks } = this.order
-    for (let at = position; at > 0; at--) {
-      if (this.facts[at]!.key && ranks[at]! >= 0 && ranks[at]! <= ranks[position]!) return at
-    }
-    return 0
+    this.store.close()
   }
 }

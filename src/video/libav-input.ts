@@ -3,6 +3,7 @@ import { AVERROR_ENOMEM, AVERROR_EOF, allocated, check, errorText } from '../../
 import {
   AV_CODEC_PROP_REORDER,
   AV_DISPOSITION_ATTACHED_PIC,
+  AV_FIELD_PROGRESSIVE,
   AV_PKT_DATA_DISPLAYMATRIX,
   AV_PKT_FLAG_CORRUPT,
   AV_PKT_FLAG_DISCARD,
@@ -25,6 +26,7 @@ import {
   wordsAt,
 } from '../../ffi/libav/memory.ts'
 import { VideoError } from '../errors.ts'
+import { FieldPairs } from './libav-fields.ts'
 import { openFile } from './libav-open.ts'
 import { UnpackedPackets } from './libav-unpack.ts'
 import type { Colour, StreamInfo } from './types.ts'
@@ -47,14 +49,14 @@ export class LibavInput {
   readonly info: StreamInfo
   /** Whether the codec may show pictures in another order than they are coded in. */
   readonly reorders: boolean
-  /** Whether pictures may be coded as two fields, perhaps in packets of their own. */
-  readonly interlaced: boolean
   private readonly libav = libav()
   private readonly context: PointerCell
   private readonly packet: Pointer
   private readonly words: Int32Array
   private readonly stream: number
   private readonly unpack: UnpackedPackets | undefined
+  private readonly fields: FieldPairs | undefined
+  private ahead: { packet: RawPacket | undefined; continues: boolean } | undefined
   /** Why reading stopped before the end of the file, if it did. */
   problem: string | undefined
 
@@ -78,23 +80,29 @@ export class LibavInput {
         throw new VideoError('unsupported_codec', `${this.container} names no codec that libav knows`)
       const codec = textAt(pointerAt(descriptor, offsets.AVCodecDescriptor.name))
       this.reorders = (intAt(descriptor, offsets.AVCodecDescriptor.props) & AV_CODEC_PROP_REORDER) !== 0
-      this.interlaced = intAt(parameters, offsets.AVCodecParameters.field_order) > 1
       this.unpack = codec === 'mpeg4' ? new UnpackedPackets(parameters as Pointer) : undefined
       this.info = describe(codec, stream, this.unpack?.parameters ?? parameters)
+      const interlaced = intAt(parameters, offsets.AVCodecParameters.field_order) > AV_FIELD_PROGRESSIVE
+      if (codec === 'h264' && interlaced) this.fields = new FieldPairs(this.info)
     } catch (error) {
       this.close()
       throw error
     }
   }
 
-  /** The video stream's next packet, or undefined at the end. */
+  /** The next picture's packet, or undefined at the end. */
   read(): RawPacket | undefined {
-    if (!this.unpack) return this.readContainer() ? this.raw() : undefined
-    while (!this.unpack.receive(this.packet)) {
-      if (this.unpack.ended) return undefined
-      this.unpack.send(this.readContainer() ? this.packet : null)
+    if (!this.fields) return this.readPacket()
+    const { packet } = this.ahead ?? this.readField(this.fields)
+    this.ahead = packet && this.readField(this.fields)
+    if (!packet || !this.ahead?.packet || !this.ahead.continues) return packet
+    const second = this.ahead.packet
+    this.ahead = undefined
+    return {
+      ...packet,
+      data: Buffer.concat([packet.data, second.data]),
+      corrupt: packet.corrupt || second.corrupt,
     }
-    return this.raw()
   }
 
   close(): void {
@@ -118,6 +126,23 @@ export class LibavInput {
       }
       if (this.words[offsets.AVPacket.stream_index / 4] === this.stream) return true
     }
+  }
+
+  /** The video stream's next packet. */
+  private readPacket(): RawPacket | undefined {
+    if (!this.unpack) return this.readContainer() ? this.raw() : undefined
+    while (!this.unpack.receive(this.packet)) {
+      if (this.unpack.ended) return undefined
+      this.unpack.send(this.readContainer() ? this.packet : null)
+    }
+    return this.raw()
+  }
+
+  /** The next packet, to keep while another is read, and whether it continues the one before. */
+  private readField(fields: FieldPairs): { packet: RawPacket | undefined; continues: boolean } {
+    const packet = this.readPacket()
+    if (!packet) return { packet, continues: false }
+    return { packet: { ...packet, data: packet.data.slice() }, continues: fields.continues(packet.data) }
   }
 
   private raw(): RawPacket {

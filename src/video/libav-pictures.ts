@@ -1,29 +1,13 @@
+import { BitReader } from './dependencies/bits.ts'
+import { type PictureReader, picture } from './dependencies/picture.ts'
+import { pictureReader } from './dependencies/reader.ts'
+import type { StreamInfo } from './types.ts'
+
 /**
  * What a packet is to the order in which pictures are shown: a `reference` is held back until the next reference
  * comes, a `bidirectional` picture is shown at once, `none` is never shown.
  */
 export type PictureKind = 'reference' | 'bidirectional' | 'none'
-
-/** Reads numbers from the most significant bit on; zeros past the end. */
-class Bits {
-  private position: number
-  constructor(
-    private readonly data: Uint8Array,
-    byte: number,
-  ) {
-    this.position = byte * 8
-  }
-  read(count: number): number {
-    let value = 0
-    for (let i = 0; i < count; i++, this.position++) {
-      value = value * 2 + (((this.data[this.position >> 3] ?? 0) >> (7 - (this.position & 7))) & 1)
-    }
-    return value
-  }
-  skip(count: number): void {
-    this.position += count
-  }
-}
 
 /** The start codes of an MPEG stream: the byte after 00 00 01, and the offset of what follows it. */
 function* startCodes(data: Uint8Array): Generator<{ code: number; offset: number }> {
@@ -35,7 +19,7 @@ function* startCodes(data: Uint8Array): Generator<{ code: number; offset: number
 /** MPEG-1 and MPEG-2 (ISO/IEC 13818-2, 6.2.3): picture_coding_type of the packet's first picture. */
 function mpeg2Kind(data: Uint8Array): PictureKind {
   for (const { code, offset } of startCodes(data)) {
-    if (code === 0) return ((data[offset + 1]! >> 3) & 7) === 3 ? 'bidirectional' : 'reference'
+    if (code === 0) return (((data[offset + 1] ?? 0) >> 3) & 7) === 3 ? 'bidirectional' : 'reference'
   }
   return 'none'
 }
@@ -57,12 +41,12 @@ class Mpeg4Pictures {
   }
 
   private plane(data: Uint8Array, offset: number): PictureKind {
-    const bits = new Bits(data, offset)
-    const type = bits.read(2)
+    const bits = new BitReader(data, offset)
+    const type = bits.u(2)
     if (this.incrementBits !== undefined) {
-      for (let seconds = 0; seconds < 64 && bits.read(1) === 1; seconds++);
+      while (!bits.exhausted && bits.flag());
       bits.skip(1 + this.incrementBits + 1)
-      if (bits.read(1) === 0) return 'none'
+      if (!bits.flag()) return 'none'
     }
     return type === 2 ? 'bidirectional' : 'reference'
   }
@@ -70,57 +54,48 @@ class Mpeg4Pictures {
 
 /** Bits of vop_time_increment that a video object layer's header declares. */
 function incrementBits(data: Uint8Array, offset: number): number {
-  const bits = new Bits(data, offset)
+  const bits = new BitReader(data, offset)
   bits.skip(1 + 8)
   let version = 1
-  if (bits.read(1)) {
-    version = bits.read(4)
+  if (bits.flag()) {
+    version = bits.u(4)
     bits.skip(3)
   }
-  if (bits.read(4) === 15) bits.skip(16)
-  if (bits.read(1)) {
+  if (bits.u(4) === 15) bits.skip(16)
+  if (bits.flag()) {
     bits.skip(2 + 1)
-    if (bits.read(1)) bits.skip(79)
+    if (bits.flag()) bits.skip(79)
   }
-  if (bits.read(2) === 3 && version !== 1) bits.skip(4)
+  if (bits.u(2) === 3 && version !== 1) bits.skip(4)
   bits.skip(1)
-  const resolution = bits.read(16)
-  return Math.max(1, Math.ceil(Math.log2(resolution)))
+  return Math.max(1, Math.ceil(Math.log2(bits.u(16))))
 }
 
-/** VP8 (RFC 6386, 9.1): show_frame. */
-const vp8Kind = (data: Uint8Array): PictureKind => (data[0]! & 0x10 ? 'bidirectional' : 'none')
-
-/** VP9 (6.2 and annex B): a packet with a superframe index ends in a shown frame; else the frame's own flags say. */
-function vp9Kind(data: Uint8Array): PictureKind {
-  if ((data[data.length - 1]! & 0xe0) === 0xc0) return 'bidirectional'
-  const bits = new Bits(data, 0)
-  bits.skip(2)
-  const profile = bits.read(1) + 2 * bits.read(1)
-  if (profile === 3) bits.skip(1)
-  if (bits.read(1)) return 'bidirectional'
-  bits.skip(1)
-  return bits.read(1) ? 'bidirectional' : 'none'
+/** How a stream's pictures are to be read. */
+export interface PictureReading {
+  /** Judges packets in decode order; undefined where only timestamps or the decoder know the order of pictures. */
+  kind?: (data: Uint8Array) => PictureKind
+  /** A new reader of what depends on what. */
+  pictures(): PictureReader
 }
 
-/**
- * A judge of a stream's packets, where the coded pictures alone tell the order in which they are shown.
- * @param reorders whether the codec may show pictures in another order than they are coded in.
- * @returns undefined where only timestamps or decoding can tell.
- */
-export function pictureKinds(
-  codec: string,
-  configuration: Uint8Array,
-  reorders: boolean,
-): ((data: Uint8Array) => PictureKind) | undefined {
+/** @param reorders whether the codec may show pictures in another order than they are coded in. */
+export function pictureReading(info: StreamInfo, reorders: boolean): PictureReading {
+  const kind = mpegKind(info)
+  if (kind) {
+    return { kind, pictures: () => data => picture({ reference: kind(data) !== 'bidirectional' }) }
+  }
+  const pictures = () => pictureReader(info)
+  if (reorders) return { pictures }
+  const read = pictures()
+  return { kind: data => (read(data).shown ? 'bidirectional' : 'none'), pictures }
+}
+
+function mpegKind({ codec, description }: StreamInfo): ((data: Uint8Array) => PictureKind) | undefined {
   if (codec === 'mpeg1video' || codec === 'mpeg2video') return mpeg2Kind
-  if (codec === 'mpeg4') {
-    const pictures = new Mpeg4Pictures(configuration)
-    return data => pictures.kind(data)
-  }
-  if (codec === 'vp8') return vp8Kind
-  if (codec === 'vp9') return vp9Kind
-  return reorders ? undefined : () => 'bidirectional'
+  if (codec !== 'mpeg4') return undefined
+  const mpeg4 = new Mpeg4Pictures(description ?? new Uint8Array(0))
+  return data => mpeg4.kind(data)
 }
 
 /**
