@@ -3,6 +3,7 @@ import { basename, dirname, resolve } from 'node:path'
 import * as v from 'valibot'
 import { UsageError } from '../errors.ts'
 import type { Device, StepKind, StepOptions } from '../steps/step.ts'
+import { builtinFile } from './builtin-files.ts'
 import { hashOf } from './hash.ts'
 import { jsonFault } from './json.ts'
 import { type Path, Problems, pathText } from './problems.ts'
@@ -221,11 +222,11 @@ function readText(path: string): string {
 }
 
 /**
- * Reads and checks a pipeline file. Paths in it are relative to it.
+ * Reads and checks a pipeline file, or one that came with the executable. Paths in it are relative to it.
  * @throws {UsageError} if it cannot be read, is not JSON (line and column), or does not describe a pipeline
  */
 export function loadConfig(path: string, registry: Registry): Config {
-  const text = readText(path).replace(/^\uFEFF/, '')
+  const text = (builtinFile(path) ?? readText(path)).replace(/^\uFEFF/, '')
   const fault = text.trim() === '' ? { line: 1, column: 1, message: 'the file is empty' } : jsonFault(text)
   if (fault) throw new UsageError(`${path}:${fault.line}:${fault.column}: not JSON: ${fault.message}`)
   const config = checkConfig(JSON.parse(text), registry, { name: path, folder: dirname(resolve(path)) })
