@@ -12,6 +12,8 @@ import { describe, tensorShapes } from './description.ts'
 /** What a checkpoint turned out to hold. */
 export interface Recognised {
   readonly architecture: Architecture
+  /** What stands before every name in the checkpoint: `module.`, or nothing. */
+  readonly prefix: string
   /** Name in the checkpoint of each tensor that the architecture needs. */
   readonly rename: ReadonlyMap<string, string>
 }
@@ -122,5 +124,5 @@ export function recognise(checkpoint: { path: string; tensors: ReadonlyMap<strin
     throw new UsageError(`weights ${path}: ${what}: ${list.slice(0, SHOWN).join('; ')}${rest}`)
   }
   const names = [...tensorShapes(architecture).keys()]
-  return { architecture, rename: new Map(names.map(name => [name, prefix + name])) }
+  return { architecture, prefix, rename: new Map(names.map(name => [name, prefix + name])) }
 }

@@ -1,6 +1,6 @@
-import { closeSync, openSync, renameSync, rmSync, writeSync } from 'node:fs'
 import type { SourceFile } from './file.ts'
 import { DTYPE_BYTES, type DType, elementCount, type Tensor } from './tensor.ts'
+import { writeWhole } from './whole-file.ts'
 
 // The format: 8 bytes little-endian length of a JSON header, the header, then the tensors' bytes.
 const LENGTH_BYTES = 8
@@ -94,22 +94,10 @@ export function writeSafetensors(
   padded.set(text)
   const length = new Uint8Array(LENGTH_BYTES)
   new DataView(length.buffer).setBigUint64(0, BigInt(padded.length), true)
-  writePieces(path, [length, padded], tensors)
+  writeWhole(path, pieces([length, padded], tensors))
 }
 
-function writePieces(path: string, head: Uint8Array[], tensors: ReadonlyMap<string, Tensor>): void {
-  const partial = `${path}.${process.pid}.part`
-  const fd = openSync(partial, 'w')
-  try {
-    const put = (bytes: Uint8Array) => {
-      for (let at = 0; at < bytes.length; ) at += writeSync(fd, bytes, at)
-    }
-    for (const piece of head) put(piece)
-    for (const tensor of tensors.values()) put(tensor.read())
-    closeSync(fd)
-    renameSync(partial, path)
-  } catch (error) {
-    rmSync(partial, { force: true })
-    throw error
-  }
+function* pieces(head: readonly Uint8Array[], tensors: ReadonlyMap<string, Tensor>): Iterable<Uint8Array> {
+  yield* head
+  for (const tensor of tensors.values()) yield tensor.read()
 }

@@ -62,3 +62,15 @@ export function tensorOf(dtype: DType, shape: readonly number[], bytes: ArrayBuf
   const view = new Uint8Array(bytes.buffer, bytes.byteOffset, bytes.byteLength)
   return { dtype, shape, read: () => view }
 }
+
+/** The tensor with its floats as another type; integers stay as they are. The elements are converted when read. */
+export function withFloats(tensor: Tensor, dtype: 'float32' | 'float16'): Tensor {
+  const isFloat = tensor.dtype.includes('float')
+  if (!isFloat || tensor.dtype === dtype) return tensor
+  const read = () => {
+    const floats = toFloat32(tensor)!
+    const values = dtype === 'float32' ? floats : Float16Array.from(floats)
+    return new Uint8Array(values.buffer, values.byteOffset, values.byteLength)
+  }
+  return { dtype, shape: tensor.shape, read }
+}
