@@ -1,8 +1,6 @@
 import { EVENT_WORDS, EventCount } from './eventcount.ts'
 import { STOPPED, TIMED_OUT, WOULD_BLOCK } from './status.ts'
 
-export type { BarrierHandle } from './barrier.ts'
-
 const STOP = 0
 const DRAIN = 1
 const EVENTS = 2

@@ -3,8 +3,6 @@ import { Control, type ControlHandle } from './control.ts'
 import type { EventCount } from './eventcount.ts'
 import { STOPPED, WOULD_BLOCK } from './status.ts'
 
-export { STOPPED, TIMED_OUT, WOULD_BLOCK } from './status.ts'
-
 const FREE = 0
 const LOW_WATER = 1
 /** Bit i of word w is set while slot 32 w + i is free. */
