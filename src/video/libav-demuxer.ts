@@ -48,6 +48,7 @@ export class LibavDemuxer implements Demuxer {
       bytes += data.length
       if (bytes <= this.keptBytes) kept.push(data.slice())
     }
+    if (facts.length === 0) throw nothing(input)
     const store = bytes <= this.keptBytes ? new KeptPackets(kept) : new RereadPackets(path)
     try {
       const presentation = presentationOf(facts, (from, to) =>
@@ -60,10 +61,13 @@ export class LibavDemuxer implements Demuxer {
       throw error
     }
     store.close()
-    throw input.problem === undefined
-      ? new VideoError('no_frames')
-      : new VideoError('truncated', input.problem)
+    throw nothing(input)
   }
+}
+
+/** What to say of a stream that shows nothing. */
+function nothing({ problem }: LibavInput): VideoError {
+  return problem === undefined ? new VideoError('no_frames') : new VideoError('truncated', problem)
 }
 
 /** The packets from decode position `from` up to (not including) `to`. */
