@@ -6,7 +6,6 @@ import { seededNetwork } from '../../models/seeded.ts'
 import { createCpuExecutor } from '../compute/cpu.ts'
 import { runReference } from '../compute/reference.ts'
 import { hostFacts } from '../results/host.ts'
-import { textTable } from '../results/table.ts'
 import { Rng } from '../rng.ts'
 import { VERSION } from '../version.ts'
 import { EXIT } from './exit.ts'
@@ -85,6 +84,14 @@ function libavFinding(): Finding {
   })
 }
 
+/** A line a finding, in columns. */
+function table(findings: readonly Finding[]): string[] {
+  const width = Math.max(...findings.map(({ what }) => what.length))
+  return findings.map(
+    ({ what, ok, detail }) => `${what.padEnd(width)}  ${ok ? 'ok     ' : 'MISSING'}  ${detail}`,
+  )
+}
+
 /** Whether a pipeline file could run here as it is. */
 async function pipelineFinding(file: string): Promise<Finding> {
   const { checkRunFlags } = await import('./arguments.ts')
@@ -133,6 +140,6 @@ export async function doctor(flags: { json: boolean; config_file_path?: string }
   ]
   const ok = findings.every(finding => finding.ok)
   if (flags.json) console.log(JSON.stringify({ type: 'doctor', ok, host, findings }))
-  else console.error(textTable(findings.map(({ what, ok, detail }) => [what, ok ? 'ok' : 'MISSING', detail])))
+  else for (const line of table(findings)) console.error(line)
   return ok ? EXIT.done : EXIT.failed
 }
