@@ -140,7 +140,7 @@ class Machine {
     const found = this.rules.global(String(module), String(name))
     if (!found) {
       throw new PickleError(
-        `its pickle asks for ${module}.${name}, which is refused: only tensors and plain containers are read, and nothing is executed`,
+        `its pickle asks for ${module}.${name}, which is refused: only tensors and plain containers are read, and nothing is executed (save the network's state_dict alone)`,
       )
     }
     this.push(found)

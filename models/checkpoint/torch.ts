@@ -38,7 +38,7 @@ function gather(view: TensorView, bytes: Uint8Array, size: number): Uint8Array {
   return out
 }
 
-function tensorOf(view: TensorView, read: ReadStorage): Tensor {
+function lazyTensor(view: TensorView, read: ReadStorage): Tensor {
   const { dtype } = view.storage
   return { dtype, shape: view.shape, read: () => gather(view, read(view.storage), DTYPE_BYTES[dtype]) }
 }
@@ -50,7 +50,7 @@ function tensorsIn(file: SourceFile, root: unknown, read: ReadStorage): Map<stri
   const inner = WRAPPERS.map(key => root.get(key)).find(value => value instanceof Map)
   const tensors = new Map<string, Tensor>()
   for (const [name, value] of (inner ?? root) as Map<unknown, unknown>) {
-    if (typeof name === 'string' && value instanceof TensorView) tensors.set(name, tensorOf(value, read))
+    if (typeof name === 'string' && value instanceof TensorView) tensors.set(name, lazyTensor(value, read))
   }
   if (tensors.size === 0) {
     const keys = [...root.keys()].slice(0, 5).join(', ')
