@@ -4,24 +4,28 @@ import { configuredSequence, h264Framing, secondFields, singleField } from './de
 import { hevcFraming, isSkippedLeading } from './dependencies/hevc.ts'
 import { pictureReader } from './dependencies/reader.ts'
 import { FileReader } from './file-reader.ts'
+import { isSoundMatroska } from './matroska-elements.ts'
 import { MediabunnyInput, understood } from './mediabunny-input.ts'
 import { describeStream } from './mediabunny-stream.ts'
 import { type CodedPicture, MediabunnyVideo } from './mediabunny-video.ts'
 import { type Edit, type Mp4Tables, readMp4Tables } from './mp4-tables.ts'
 import { Presentation } from './presentation.ts'
-import type { Demuxer, StreamInfo, Video } from './types.ts'
+import type { Demuxer, StreamInfo } from './types.ts'
 
 /** Opens MP4 (fragmented or not), MOV, Matroska, WebM and MPEG-TS with mediabunny, by content. */
 export class MediabunnyDemuxer implements Demuxer {
   readonly name = 'mediabunny'
 
-  async open(path: string): Promise<Video> {
+  async open(path: string): Promise<MediabunnyVideo> {
     const file = FileReader.open(path)
     let input: MediabunnyInput | undefined
     try {
       const tables = readMp4Tables(file)
       const obstacle = tables?.video?.obstacle
       if (obstacle) throw new VideoError('unsupported_container', `mediabunny does not follow ${obstacle}`)
+      if (!tables && isSoundMatroska(file) === false) {
+        throw new VideoError('damaged', 'elements of the container do not follow each other')
+      }
       const opened = await MediabunnyInput.open(file, tables)
       input = opened
       return await understood(() => openTrack(opened, tables))
@@ -33,7 +37,7 @@ export class MediabunnyDemuxer implements Demuxer {
   }
 }
 
-async function openTrack(input: MediabunnyInput, tables: Mp4Tables | undefined): Promise<Video> {
+async function openTrack(input: MediabunnyInput, tables: Mp4Tables | undefined): Promise<MediabunnyVideo> {
   const { packets, track } = input
   const info = await describeStream(track, () => input.read(Math.max(0, firstKeyframe(input))))
   const coded = await codedPictures(input, info)

@@ -5,6 +5,8 @@ import {
   EncodedPacketSink,
   Input,
   type InputVideoTrack,
+  Logging,
+  LogLevel,
   MATROSKA,
   MP4,
   MPEG_TS,
@@ -15,6 +17,9 @@ import {
 import { VideoError } from '../errors.ts'
 import type { FileReader } from './file-reader.ts'
 import type { Mp4Tables } from './mp4-tables.ts'
+
+// What it has to say of a file is in what it throws.
+Logging.level = LogLevel.Silent
 
 /** mediabunny's names of containers, in FFmpeg's words. */
 const CONTAINERS: Record<string, string> = {

@@ -1,4 +1,4 @@
-import { LibraryError } from '../../ffi/error.ts'
+import { LibraryError, NativeError } from '../../ffi/error.ts'
 import { VideoError, type VideoErrorCode } from '../errors.ts'
 import { LibavDemuxer } from './libav-demuxer.ts'
 import { MediabunnyDemuxer } from './mediabunny-demuxer.ts'
@@ -32,10 +32,12 @@ async function openWithLibav(path: string, first: VideoError): Promise<Video> {
   } catch (error) {
     // Of a file without an end, the first look knows better what is missing.
     if (error instanceof VideoError && first.code === 'truncated') throw first
+    // A damaged file may ask for more memory than there is.
+    if (error instanceof NativeError)
+      throw new VideoError('damaged', `the container cannot be read: ${error.message}`)
     if (!(error instanceof LibraryError)) throw error
-    throw new VideoError(
-      first.code,
-      `${first.message}; without libav, no other demuxer can try: ${error.hint}`,
-    )
+    // What mediabunny doesn't recognise may well be a video for libav.
+    const code = first.code === 'not_a_video' ? 'unsupported_container' : first.code
+    throw new VideoError(code, `${first.message}; libav might read it, but is missing. ${error.hint}`)
   }
 }
