@@ -51,6 +51,7 @@ const shareCopy = (view: Float64Array | Uint32Array): SharedArrayBuffer => {
 function share(options: LaunchOptions): SharedRun {
   const { plan, schedule } = options
   const outputs = plan.instances.flatMap(instance => instance.outputs).length
+  const workers = plan.instances.reduce((sum, instance) => sum + instance.workers, 0)
   const control = new Control(Control.create(plan.queues.length + outputs + 8))
   const pools: SharedPool[] = plan.instances.flatMap(instance =>
     instance.outputs.map((spec, output) => ({
@@ -65,11 +66,11 @@ function share(options: LaunchOptions): SharedRun {
     plan,
     settings: options.settings,
     control: control.handle,
-    ready: Barrier.create(plan.instances.length + 1, control),
+    ready: Barrier.create(workers + 1, control),
     queues: plan.queues.map(queue =>
       Ring.create(queue.capacity, queueWords(queue), queue.producers, control),
     ),
-    results: Ring.create(Math.max(1, schedule.length), 1, plan.instances.length, control),
+    results: Ring.create(Math.max(1, schedule.length), 1, workers, control),
     pools,
     ledger: options.ledger,
     schedule: shareCopy(schedule),
@@ -104,7 +105,10 @@ export class Launch {
   async run(): Promise<Ending> {
     this.#start({ role: 'client', name: 'the client', shared: this.#shared })
     for (const instance of this.options.plan.instances)
-      this.#start({ role: 'runner', name: instance.name, shared: this.#shared, instance })
+      for (let worker = 0; worker < instance.workers; worker++) {
+        const name = instance.workers === 1 ? instance.name : `${instance.name}, worker ${worker}`
+        this.#start({ role: 'runner', name, shared: this.#shared, instance })
+      }
     const ready = new Barrier(this.#shared.ready)
     // A pending Atomics.waitAsync does not keep the process alive, and workers may all be blocked.
     const alive = setInterval(() => {}, 2 ** 30)

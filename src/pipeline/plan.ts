@@ -42,6 +42,8 @@ export interface Instance {
   outputs: TensorSpec[]
   batch: number
   segments: number
+  /** Threads that do its work, each with a step object of its own; they share queues and slots. */
+  workers: number
   /** Queue ids. */
   inQueue: number
   /** In the order in which the selector counts them; empty for the last step. */
@@ -62,8 +64,9 @@ export interface PlannedQueue {
   maxTensors: number
   maxRank: number
   maxValues: number
-  /** Instances that put into it (1 for the client), and that take from it. */
+  /** Threads that put into it (1 for the client). */
   producers: number
+  /** Instances that take from it. */
   consumers: number
 }
 
@@ -214,6 +217,7 @@ class Planner {
       outputs: shape.outputs,
       batch: shape.batch ?? 1,
       segments: group.segments,
+      workers: shape.workers ?? 1,
       inQueue: from.id,
       outQueues: seat.to.map(name => this.#queues.get(name)!.id),
       selector: group.selector,
@@ -230,7 +234,7 @@ class Planner {
   }
 
   /** Makes room in a queue for what an instance puts into it. */
-  #widen(queue: Draft, { step, outputs, segments, batch, slots }: Instance, from: Draft): void {
+  #widen(queue: Draft, { step, outputs, segments, workers, batch, slots }: Instance, from: Draft): void {
     const leaving = outputs.map(spec => segmentSpec(spec, segments))
     const specs = queue.specs ? joinSpecs(queue.specs, leaving) : leaving
     if (!specs)
@@ -240,6 +244,7 @@ class Planner {
       )
     queue.specs = specs
     queue.slots += slots
+    queue.producers += workers - 1
     queue.maxShares = Math.max(queue.maxShares, from.maxShares * batch)
     queue.maxTensors = Math.max(queue.maxTensors, specs.length)
     queue.maxRank = Math.max(queue.maxRank, ...specs.map(spec => spec.shape.length))

@@ -29,5 +29,13 @@ export const weightsFit = <T extends { num_clips_population: number[]; num_clips
     'num_clips_weights needs one weight for each entry of num_clips_population, one of them above 0',
   )
 
-export const clipOptions = v.pipe(v.strictObject(clipEntries), weightsFit())
-export type ClipOptions = v.InferOutput<typeof clipOptions>
+export const clipOptions = v.pipe(
+  v.strictObject({
+    ...clipEntries,
+    /** Videos that an instance decodes at once, each on a thread of its own. */
+    in_flight: v.optional(positive('in_flight')),
+  }),
+  weightsFit(),
+)
+export type LoaderOptions = v.InferOutput<typeof clipOptions>
+export type ClipOptions = Omit<LoaderOptions, 'in_flight'>

@@ -6,7 +6,7 @@ import { openVideo } from '../video/open.ts'
 import { defaultPreprocessing, type Preprocessing, preprocess } from '../video/preprocess.ts'
 import { sampleClips } from '../video/sampler.ts'
 import type { Clip, Video } from '../video/types.ts'
-import { type ClipOptions, clipOptions } from './clip-options.ts'
+import { type ClipOptions, clipOptions, type LoaderOptions } from './clip-options.ts'
 import type { Emit, StepContext, StepInstance, StepKind } from './step.ts'
 
 /** The preprocessing that a step's keys ask for. */
@@ -129,6 +129,9 @@ class Loader implements StepInstance {
 export const loader: StepKind = {
   names: ['loader', 'models.r2p1d.model.R2P1DLoader', 'R2P1DLoader'],
   options: clipOptions,
-  shape: options => ({ outputs: [{ shape: clipShape(options as ClipOptions), type: 'f32' }] }),
+  shape(options) {
+    const own = options as LoaderOptions
+    return { outputs: [{ shape: clipShape(own), type: 'f32' }], workers: own.in_flight ?? 1 }
+  },
   create: context => new Loader(context),
 }

@@ -36,6 +36,8 @@ export interface StepShape {
   outputs: TensorSpec[]
   /** The most items that one call of `run` takes; 1 unless the step batches. */
   batch?: number
+  /** Threads that work for one instance, each with an object of its own from `create`; 1 unless the step says. */
+  workers?: number
 }
 
 /** What an instance may use while it runs. */
