@@ -275,6 +275,7 @@ export function readMp4Tables(file: FileReader): Mp4Tables | undefined {
   const first = boxAt(header(file, 0), 0)
   if (first === undefined || !FIRST_BOXES.has(first.type)) return undefined
   const tables = new Tables()
+  const limit = Math.min(MAX_PACKETS, file.size)
   let movie = false
   try {
     for (let at = 0; at < file.size; ) {
@@ -285,8 +286,9 @@ export function readMp4Tables(file: FileReader): Mp4Tables | undefined {
       if (box.type === 'moov' || box.type === 'moof') tables.read(file.read(at + box.start, end))
       if (box.type === 'moov') movie = true
       if (movie && !tables.fragmented) break
-      if (tables.fragmentSamples > MAX_PACKETS)
-        throw new VideoError('damaged', 'it claims more frames than can be')
+      if (tables.fragmentSamples > limit) {
+        throw new VideoError('damaged', 'it claims more frames than it has bytes')
+      }
       at = end
     }
   } catch (error) {
@@ -295,15 +297,15 @@ export function readMp4Tables(file: FileReader): Mp4Tables | undefined {
     throw error
   }
   if (!movie) throw new VideoError('truncated', 'the file has no index (moov): its end is missing')
-  return summary(tables)
+  return summary(tables, limit)
 }
 
-function summary(tables: Tables): Mp4Tables {
+function summary(tables: Tables, limit: number): Mp4Tables {
   const { fragmented } = tables
   const track = tables.tracks.find(t => t.handler === 'vide')
   if (track === undefined) return { fragmented }
-  if (track.timed > MAX_PACKETS && track.sized > MAX_PACKETS) {
-    throw new VideoError('damaged', `it claims ${track.timed} frames`)
+  if (Math.min(track.timed, track.sized) > limit) {
+    throw new VideoError('damaged', `it claims ${track.timed} frames, more than it has bytes`)
   }
   // FFmpeg applies no edit list to fragments.
   const { edit, obstacle } = track.timed === 0 ? {} : editOf(track, tables.timescale)
