@@ -31,8 +31,11 @@ function search(name: 'libavutil' | 'libavcodec' | 'libavformat', release: Relea
 function openRelease(release: Release) {
   const searches = (['libavutil', 'libavcodec', 'libavformat'] as const).map(name => search(name, release))
   if (process.env[OVERRIDE]) {
-    const files = searches.map(s => libraryCandidates(s)[0])
-    for (const file of files) if (file !== undefined) preload(file)
+    for (const s of searches) {
+      const file = libraryCandidates(s)[0]
+      const refusal = file === undefined ? undefined : preload(file)
+      if (file !== undefined && refusal !== undefined) throw new LibraryError(s.name, [file], HINT, refusal)
+    }
   }
   const avutil = openLibrary(searches[0]!, AVUTIL)
   const avcodec = openLibrary(searches[1]!, AVCODEC)

@@ -22,21 +22,24 @@ function linker() {
  *
  * A wheel's libraries name each other by hashed file names and carry no search path; once a library with the wanted
  * name is loaded, the linker takes that one. Which are wanted, the linker says itself when it fails.
+ * @returns the linker's last words if it cannot be loaded.
  */
-export function preload(path: string): void {
+export function preload(path: string): string | undefined {
   const { dlopen: open, dlerror } = linker()
   const folder = dirname(path)
   const attempted = new Set<string>()
-  const load = (file: string): void => {
+  const load = (file: string): string | undefined => {
     attempted.add(file)
     while (open(Buffer.from(`${file}\0`), RTLD_LAZY) === null) {
-      const message = dlerror()
-      const missing =
-        message === null ? undefined : /^(\S+\.so\S*): cannot open/.exec(`${new CString(message)}`)?.[1]
+      const words = dlerror()
+      const message = words === null ? 'the dynamic linker refuses it' : `${new CString(words)}`
+      const missing = /^(\S+\.so\S*): cannot open/.exec(message)?.[1]
       const dependency = missing === undefined ? undefined : join(folder, missing)
-      if (dependency === undefined || attempted.has(dependency) || !existsSync(dependency)) return
-      load(dependency)
+      if (dependency === undefined || attempted.has(dependency) || !existsSync(dependency)) return message
+      const refusal = load(dependency)
+      if (refusal !== undefined) return refusal
     }
+    return undefined
   }
-  load(path)
+  return load(path)
 }

@@ -63,14 +63,20 @@ export class LibavDecoder implements FrameDecoder {
     if (wanted.length === 0) return 0
     const codec = this.prepare(info)
     const run: Run = { codec, info, wanted, onFrame, delivered: 0, damage: new DamageLog(), fromKey: false }
-    // A synchronous source costs no promise per packet.
-    if (Symbol.iterator in packets) {
-      for (const packet of packets) if (this.send(packet, run)) break
-    } else {
-      for await (const packet of packets) if (this.send(packet, run)) break
+    try {
+      // A synchronous source costs no promise per packet.
+      if (Symbol.iterator in packets) {
+        for (const packet of packets) if (this.send(packet, run)) break
+      } else {
+        for await (const packet of packets) if (this.send(packet, run)) break
+      }
+      this.drain(run)
+      this.finish(run)
+    } catch (error) {
+      // Frames may be left in it, and not every release's decoders forget them when flushed (HEVC in FFmpeg 8).
+      this.close()
+      throw error
     }
-    this.drain(run)
-    this.finish(run)
     return run.damage.count
   }
 

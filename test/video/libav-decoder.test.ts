@@ -1,4 +1,4 @@
-import { afterAll, beforeAll, describe, expect, test } from 'bun:test'
+import { afterAll, beforeAll, describe, expect, setDefaultTimeout, test } from 'bun:test'
 import { join } from 'node:path'
 import fc from 'fast-check'
 import { libavStatus } from '../../ffi/libav/library.ts'
@@ -13,6 +13,9 @@ import { cleanVideos, frameMd5, haveVideos, md5Of, range, truth, videosFolder } 
 const haveLibav = libavStatus().ok
 if (!haveLibav) console.warn('skipping tests of libavcodec: it is not installed')
 const repository = join(import.meta.dir, '../..')
+
+// The machine may be busy.
+setDefaultTimeout(60_000)
 
 const demuxer = new LibavDemuxer()
 let decoder: LibavDecoder
@@ -84,7 +87,7 @@ describe.skipIf(!haveLibav || !haveVideos)('frames are FFmpeg’s', () => {
   })
 
   test('one decoder takes clips of many videos in any order', async () => {
-    const names = cleanVideos.filter(name => !/1920|1280|960/.test(name))
+    const names = cleanVideos.filter(name => !/1920|1280|720x/.test(name))
     const videos: { video: Video; all: string[] }[] = []
     for (const name of names.slice(0, 10)) {
       const video = await demuxer.open(videosFolder + name)
@@ -92,7 +95,7 @@ describe.skipIf(!haveLibav || !haveVideos)('frames are FFmpeg’s', () => {
       videos.push({ video, all: await md5s(video, range(0, video.frames)) })
     }
     const rng = Rng.of(3, 'order')
-    for (let request = 0; request < 60; request++) {
+    for (let request = 0; request < 40; request++) {
       const { video, all } = videos[rng.int(videos.length)]!
       const wanted = range(rng.int(video.frames - 8), 8)
       expect(await md5s(video, wanted)).toEqual(wanted.map(index => all[index]!))

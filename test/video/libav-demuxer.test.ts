@@ -1,8 +1,8 @@
-import { afterAll, describe, expect, test } from 'bun:test'
+import { afterAll, describe, expect, setDefaultTimeout, test } from 'bun:test'
 import { chmodSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
-import { libavStatus } from '../../ffi/libav/library.ts'
+import { libav, libavStatus } from '../../ffi/libav/library.ts'
 import type { VideoErrorCode } from '../../src/errors.ts'
 import { VideoError } from '../../src/errors.ts'
 import { Rng } from '../../src/rng.ts'
@@ -17,6 +17,9 @@ if (!haveLibav) console.warn('skipping tests of libavformat: it is not installed
 
 const folder = mkdtempSync(join(tmpdir(), 'rnb-demuxer-'))
 afterAll(() => rmSync(folder, { recursive: true }))
+
+// The machine may be busy.
+setDefaultTimeout(60_000)
 
 const demuxer = new LibavDemuxer()
 
@@ -234,10 +237,12 @@ describe.skipIf(!haveLibav)('what is no video', () => {
   test('a playlist opens no other file', async () => {
     const target = haveVideos ? `${videosFolder}kinetics-340x256-h264.ts` : '/etc/hostname'
     const playlist = `#EXTM3U\n#EXT-X-TARGETDURATION:10\n#EXTINF:10,\n${target}\n#EXT-X-ENDLIST\n`
-    expect(await failure(written('list.mp4', playlist))).toBe('unsupported_container')
-    expect(await failure(written('list.m3u8', playlist))).toBe('unsupported_container')
-    expect(await failure(written('list.ffconcat', `ffconcat version 1.0\nfile '${target}'\n`))).toBe(
-      'unsupported_container',
+    // Some releases see a playlist by its name alone.
+    const refused: (VideoErrorCode | undefined)[] = ['unsupported_container', 'not_a_video']
+    expect(refused).toContain(await failure(written('list.mp4', playlist)))
+    expect(refused).toContain(await failure(written('list.m3u8', playlist)))
+    expect(refused).toContain(
+      await failure(written('list.ffconcat', `ffconcat version 1.0\nfile '${target}'\n`)),
     )
   })
 
@@ -272,6 +277,8 @@ describe.skipIf(!haveLibav)('what is no video', () => {
         expect(video.frames).toBeLessThan(whole.frames)
         const safe = range(0, video.frames - 2)
         expect(await frames(video, safe)).toEqual(complete.slice(0, safe.length))
+        // FFmpeg 4 does not tell of a VP9 packet that it is cut off.
+        if (libav().offsets.libavformat === 58 && video.info.codec === 'vp9') continue
         try {
           const last = video.frames - 1
           expect(await frames(video, [last])).toEqual([complete[last]!])
