@@ -19,14 +19,14 @@ export interface Preprocessing {
 }
 
 /**
- * What RnB fed its network: its loader (NVVL) handed over R, G and B in 0..255, neither scaled nor normalised.
- * Here these are (x - 0) / (1 / 255).
+ * RnB's formula with R, G and B in 0..1 and nothing more. RnB's own loader (NVVL) handed over 0..255, which a std
+ * of 1/255 gives; as a default that would drive fp16 networks towards overflow.
  */
 export const RNB_PREPROCESSING: Readonly<Preprocessing> = {
   formula: 'rnb',
   size: 112,
   mean: [0, 0, 0],
-  std: [1 / 255, 1 / 255, 1 / 255],
+  std: [1, 1, 1],
 }
 
 /** What torchvision's video models were trained with: the transforms of its Kinetics-400 weights. */

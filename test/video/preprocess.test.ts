@@ -169,7 +169,7 @@ describe('colour', () => {
     }
   })
 
-  test('the defaults: 0..255 for rnb, as RnB fed its network, and the Kinetics statistics for torchvision', () => {
+  test('the defaults: 0..1 for rnb, and the Kinetics statistics for torchvision', () => {
     const picture = drawPicture('yuvj420p', 16, 16, {}, () => 128)
     const value = (formula: Formula) => {
       const out = new Float32Array(3 * 112 * 112)
@@ -179,7 +179,7 @@ describe('colour', () => {
       })
       return [0, 1, 2].map(c => out[c * 112 * 112]!)
     }
-    for (const v of value('rnb')) expect(v).toBeCloseTo(128, 4)
+    for (const v of value('rnb')) expect(v).toBeCloseTo(128 / 255, 6)
     const [r, g, b] = value('torchvision')
     expect(r).toBeCloseTo((128 / 255 - 0.43216) / 0.22803, 5)
     expect(g).toBeCloseTo((128 / 255 - 0.394666) / 0.22145, 5)
