@@ -4,7 +4,7 @@
  *     bun bench/decode.ts [--json] [--repeats N] [FILE...] > bench/results/decode.json
  *
  * JSON on stdout, a table on stderr (not with --json). Both sides read packets and decode each file several times over
- * in one process, so that start-up weighs nothing: rnb asks the opened video for all of its packets again, ffmpeg loops
+ * in one process, so that start-up weighs nothing: rnb reads all packets of the opened video again, ffmpeg loops
  * with -stream_loop. ffmpeg's time is what -benchmark says of its transcoding loop (rtime; utime and stime are of its
  * whole process), which begins once the file is open; rnb's begins there too. Audio is left out. The frame callback
  * only counts. Processor time is given beside the wall clock, since other work on the machine disturbs it less.
@@ -15,7 +15,7 @@ import { parseArgs } from 'node:util'
 import { median } from 'simple-statistics'
 import { libav } from '../ffi/libav/library.ts'
 import { LibavDecoder } from '../src/video/libav-decoder.ts'
-import { LibavDemuxer } from '../src/video/libav-demuxer.ts'
+import { openVideo } from '../src/video/open.ts'
 import type { Video } from '../src/video/types.ts'
 
 /** One measurement: frames decoded in so much time. */
@@ -70,7 +70,7 @@ const perSecond = (samples: Sample[], time: 'wallS' | 'cpuS') => median(samples.
 
 async function measure(file: string) {
   const decoder = new LibavDecoder()
-  const video = await new LibavDemuxer().open(file)
+  const video = await openVideo(file)
   // Warm up, and find how often to loop for a second or two.
   await ours(decoder, video, 1)
   const once = await ours(decoder, video, 1)
