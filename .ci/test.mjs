@@ -23,7 +23,13 @@ function tests() {
   try {
     const { status } = spawnSync(
       bin('bun'),
-      ['test', '--reporter=junit', `--reporter-outfile=${report}`, ...process.argv.slice(2)],
+      [
+        'test',
+        '--timeout=60000',
+        '--reporter=junit',
+        `--reporter-outfile=${report}`,
+        ...process.argv.slice(2),
+      ],
       { stdio: ['ignore', 'inherit', 'inherit'] },
     )
     const suites = /<testsuites [^>]*>/.exec(readFileSync(report, 'utf8'))?.[0] ?? ''
