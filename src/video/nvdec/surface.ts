@@ -1,0 +1,91 @@
+import { type MappedSurface, surfaceRows } from '../../../ffi/nvcuvid/decoder.ts'
+import type { VideoFormat } from '../../../ffi/nvcuvid/parser.ts'
+import type { Colour, StreamInfo } from '../types.ts'
+
+/**
+ * A decoded picture in device memory: rows of luma, and rows of Cb and Cr in pairs, half as many and half as wide. It
+ * belongs to the decoder, and may be read by what is put on the decoder's stream before the callback returns.
+ */
+export interface SurfaceFrame {
+  /** Presentation index. */
+  index: number
+  /** FFmpeg's name of the pixel format. */
+  format: SurfaceFormat
+  /** In pixels, after cropping to the container's size. */
+  width: number
+  height: number
+  /** Device pointers to the first shown sample of luma, and of Cb and Cr. */
+  luma: number
+  chroma: number
+  /** Bytes from row to row, of either. */
+  pitch: number
+  colour: Colour
+}
+
+export type SurfaceFormat = 'nv12' | 'p010le' | 'p012le'
+
+/** What of a stream's pictures is handed over, and how: the same for all until its format changes. */
+export interface SurfaceLayout {
+  format: SurfaceFormat
+  width: number
+  height: number
+  /** Of the first shown luma sample. */
+  left: number
+  top: number
+  bytesPerSample: 1 | 2
+  /** Rows of luma before the chroma. */
+  rows: number
+  colour: Colour
+}
+
+/**
+ * The container's size, if it lies within the last macroblock of the picture's own, as FFmpeg crops; a container that
+ * says something else altogether is wrong.
+ */
+function cropped(own: number, container: number): number {
+  return container > 0 && container < own && own - container < 16 ? container : own
+}
+
+const UNSPECIFIED = 2
+
+/** The stream's own colour description; where it has none, the container's. */
+function colourOf(format: VideoFormat, info: StreamInfo): Colour {
+  const colour: Colour = { ...info.colour }
+  // Identity is for RGB, which is never 4:2:0: where it stands, nothing was said.
+  if (format.matrix !== UNSPECIFIED && format.matrix !== 0) colour.matrix = format.matrix
+  if (format.fullRange) colour.fullRange = true
+  return colour
+}
+
+export function surfaceLayout(format: VideoFormat, info: StreamInfo): SurfaceLayout {
+  return {
+    format: format.depth > 10 ? 'p012le' : format.depth > 8 ? 'p010le' : 'nv12',
+    width: cropped(format.right - format.left, info.width),
+    height: cropped(format.bottom - format.top, info.height),
+    left: format.left,
+    top: format.top,
+    bytesPerSample: format.depth > 8 ? 2 : 1,
+    rows: surfaceRows(format.codedHeight),
+    colour: colourOf(format, info),
+  }
+}
+
+/** The frame that a mapped surface holds. */
+export function surfaceFrame(
+  index: number,
+  { address, pitch }: MappedSurface,
+  { format, width, height, left, top, bytesPerSample, rows, colour }: SurfaceLayout,
+): SurfaceFrame {
+  // A pair of Cb and Cr is as wide as the two luma samples above it. Croppings of 4:2:0 are even.
+  const shown = left * bytesPerSample
+  return {
+    index,
+    format,
+    width,
+    height,
+    luma: address + top * pitch + shown,
+    chroma: address + (rows + (top >> 1)) * pitch + shown,
+    pitch,
+    colour,
+  }
+}
