@@ -81,7 +81,8 @@ export function writeSafetensors(
   tensors: ReadonlyMap<string, Tensor>,
   metadata: Record<string, string> = {},
 ): void {
-  const header: Record<string, unknown> = { __metadata__: metadata }
+  // Without a prototype, a tensor may have any name.
+  const header: Record<string, unknown> = Object.assign(Object.create(null), { __metadata__: metadata })
   let offset = 0
   for (const [name, { dtype, shape }] of tensors) {
     const end = offset + elementCount(shape) * DTYPE_BYTES[dtype]

@@ -109,7 +109,11 @@ test('nothing found: the message says where it looked', () => {
 test.skipIf(process.getuid?.() === 0)('a folder that cannot be read is said', () => {
   mkdirSync(at('closed'))
   chmodSync(at('closed'), 0)
-  expect(() => findVideos(at('closed'))).toThrow(UsageError)
+  try {
+    expect(() => findVideos(at('closed'))).toThrow(UsageError)
+  } finally {
+    chmodSync(at('closed'), 0o700)
+  }
 })
 
 describe('which request names which video', () => {
