@@ -1,0 +1,28 @@
+import { CString, type Pointer, ptr, read } from 'bun:ffi'
+import { NativeError } from '../error.ts'
+import { CUDA_SUCCESS } from './constants.ts'
+import { libcuda } from './library.ts'
+import type { CudaCall } from './symbols.ts'
+
+/** What the driver says through `cuGetErrorName` or `cuGetErrorString`; undefined for numbers that it does not know. */
+function said(how: 'cuGetErrorName' | 'cuGetErrorString', status: number): string | undefined {
+  const cell = new Uint8Array(new ArrayBuffer(8))
+  const at = ptr(cell)
+  if (libcuda().symbols[how](status, at) !== CUDA_SUCCESS) return undefined
+  const text = read.ptr(at) as Pointer
+  return text ? String(new CString(text)) : undefined
+}
+
+/** A CUresult by name: `CUDA_ERROR_INVALID_VALUE`. */
+export const errorName = (status: number): string => said('cuGetErrorName', status) ?? `CUresult ${status}`
+
+/** The error of a status that is not CUDA_SUCCESS. @param more - what is known beside the driver's own text */
+export function cudaError(call: CudaCall, status: number, more = ''): NativeError {
+  const text = [said('cuGetErrorString', status), more].filter(part => part).join('; ')
+  return new NativeError('libcuda', call, status, errorName(status), text)
+}
+
+/** The one place where a status of the driver is looked at. @throws {NativeError} unless it is CUDA_SUCCESS */
+export function check(call: CudaCall, status: number): void {
+  if (status !== CUDA_SUCCESS) throw cudaError(call, status)
+}
