@@ -5,9 +5,12 @@ import { NativeError } from './error.ts'
 // linux/memfd.h, linux/fcntl.h, sys/file.h
 const MFD_CLOEXEC = 1
 const MFD_ALLOW_SEALING = 2
+const F_GETFL = 3
 const F_ADD_SEALS = 1033
 const F_GET_SEALS = 1034
 const SEALED = 0x1 | 0x2 | 0x4 | 0x8
+const O_ACCMODE = 3
+const O_RDWR = 2
 const LOCK_EX = 2
 
 const DESCRIPTORS = '/proc/self/fd'
@@ -21,13 +24,20 @@ const openLibc = () =>
 
 type Libc = ReturnType<typeof openLibc>
 
+/**
+ * Whether a descriptor is the one that `create` made. While a thread's loader reads the library, it has another of the
+ * same file, to be closed in a moment: open for reading only, as every later one of a sealed file is.
+ */
+const isOriginal = (libc: Libc, fd: number): boolean =>
+  (libc.fcntl(fd, F_GETFL, 0) & O_ACCMODE) === O_RDWR && libc.fcntl(fd, F_GET_SEALS, 0) === SEALED
+
 /** A complete memory file of this process by that name, whichever thread made it. */
 function existing(libc: Libc, name: string): string | undefined {
   for (const fd of readdirSync(DESCRIPTORS)) {
     const path = `${DESCRIPTORS}/${fd}`
     try {
       const named = readlinkSync(path).startsWith(`/memfd:${name} `)
-      if (named && libc.fcntl(Number(fd), F_GET_SEALS, 0) === SEALED) return path
+      if (named && isOriginal(libc, Number(fd))) return path
     } catch {
       // Closed since it was listed.
     }
