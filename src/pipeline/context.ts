@@ -1,3 +1,12 @@
+import { type DeviceContext, makeCurrent, releaseContext, retainContext } from '../../ffi/cuda/context.ts'
+import {
+  createStream,
+  destroyStream,
+  recordEvent,
+  synchronizeStream,
+  waitForEvent,
+} from '../../ffi/cuda/stream.ts'
+import { type CUstream, type DevicePointer, offset } from '../../ffi/cuda/types.ts'
 import type { Item, TensorRef } from '../queue/item.ts'
 import { SlotPool } from '../queue/slots.ts'
 import { ELEMENT_BYTES, elements } from '../queue/tensor.ts'
@@ -11,31 +20,55 @@ export class Stopped extends Error {
   override readonly name = 'Stopped'
 }
 
+/** A GPU as one worker uses it: the device's primary context, and a stream of its own. */
+export class WorkerGpu {
+  readonly context: DeviceContext
+  readonly stream: CUstream
+
+  constructor(device: number) {
+    this.context = retainContext(device)
+    this.stream = createStream()
+  }
+
+  close(): void {
+    destroyStream(this.stream)
+    releaseContext(this.context)
+  }
+}
+
 /** Output slots and input views of one instance, and which slots it holds: the memory side of a step's context. */
 export class InstanceMemory {
   readonly #pools: SlotPool[]
   readonly #own: number[]
   /** Slots that `allocate` gave and no emitted item carries yet. */
   readonly #held = new Set<TensorRef>()
+  /** Primary contexts of other devices that tensors lie on. */
+  readonly #peers = new Map<number, DeviceContext>()
 
   constructor(
     readonly shared: SharedRun,
     readonly instance: Instance,
+    readonly gpu: WorkerGpu | undefined,
   ) {
     this.#pools = shared.pools.map(pool => new SlotPool(pool.slots))
     this.#own = shared.pools.flatMap((pool, id) => (pool.instance === instance.id ? [id] : []))
   }
 
-  /** One free slot for each output tensor, `clips` rows of it. @throws {Stopped} */
+  /**
+   * One free slot for each output tensor, `clips` rows of it. On a GPU, what this worker's stream is asked from now on
+   * waits for those who read the slots before.
+   * @throws {Stopped}
+   */
   allocate(clips: number): { tensors: TensorRef[] } {
     const tensors = this.#own.map(id => {
-      const { spec } = this.shared.pools[id]!
+      const { spec, gpu } = this.shared.pools[id]!
       if (clips > spec.shape[0]!)
         throw new RangeError(
           `${clips} clips asked of a slot of ${spec.shape.join(' x ')} (${this.instance.name})`,
         )
       const slot = this.#pools[id]!.acquire()
       if (slot < 0) throw new Stopped()
+      if (gpu) for (const events of Object.values(gpu.done)) waitForEvent(this.gpu!.stream, events[slot]!)
       const ref = { pool: id, slot, row: 0, shape: [clips, ...spec.shape.slice(1)] }
       this.#held.add(ref)
       return ref
@@ -43,31 +76,84 @@ export class InstanceMemory {
     return { tensors }
   }
 
-  /** The filled part of a tensor's memory. */
-  view(item: Item, tensor: number): Float32Array {
+  /** The filled part of a tensor's host memory. */
+  view(item: Pick<Item, 'tensors'>, tensor: number): Float32Array {
+    const ref = this.#ref(item, tensor)
+    const { memory, spec } = this.shared.pools[ref.pool]!
+    if (spec.type !== 'f32')
+      throw new TypeError(`${this.instance.name}: tensor ${tensor} is of ${spec.type}, not f32`)
+    const rowBytes = elements(ref.shape.slice(1)) * ELEMENT_BYTES.f32
+    return new Float32Array(memory[ref.slot]!, ref.row * rowBytes, elements(ref.shape))
+  }
+
+  /** Device memory of the filled part of a tensor, and the device that it lies on. */
+  address(item: Pick<Item, 'tensors'>, tensor: number): { pointer: DevicePointer; context: DeviceContext } {
+    const ref = this.#ref(item, tensor)
+    const { gpu, spec } = this.shared.pools[ref.pool]!
+    if (!gpu) throw new TypeError(`${this.instance.name}: tensor ${tensor} is not in device memory`)
+    const rowBytes = elements(ref.shape.slice(1)) * ELEMENT_BYTES[spec.type]
+    return {
+      pointer: offset(gpu.pointers[ref.slot]!, ref.row * rowBytes),
+      context: this.#contextOf(gpu.device),
+    }
+  }
+
+  #ref(item: Pick<Item, 'tensors'>, tensor: number): TensorRef {
     const ref = item.tensors[tensor]
     if (!ref) throw new RangeError(`${this.instance.name}: the item has no tensor ${tensor}`)
-    const rowBytes = elements(ref.shape.slice(1)) * ELEMENT_BYTES.f32
-    const memory = this.shared.pools[ref.pool]!.memory[ref.slot]!
-    return new Float32Array(memory, ref.row * rowBytes, elements(ref.shape))
+    return ref
+  }
+
+  #contextOf(device: number): DeviceContext {
+    const own = this.gpu!.context
+    if (device === own.index) return own
+    let peer = this.#peers.get(device)
+    if (!peer) {
+      peer = retainContext(device)
+      makeCurrent(own)
+      this.#peers.set(device, peer)
+    }
+    return peer
+  }
+
+  /** What this worker's stream is asked from now on waits until the items' tensors are filled. */
+  await(items: readonly Item[]): void {
+    for (const { pool, slot } of items.flatMap(item => item.tensors)) {
+      const { gpu } = this.shared.pools[pool]!
+      if (gpu) waitForEvent(this.gpu!.stream, gpu.ready[slot]!)
+    }
   }
 
   /** The items are on their way: the slots of `whole` belong to whoever takes these parts of it. */
   handOn(whole: Item, parts: readonly Item[] = [whole]): void {
     for (const ref of whole.tensors) {
+      const { gpu } = this.shared.pools[ref.pool]!
+      if (gpu) recordEvent(gpu.ready[ref.slot]!, this.gpu!.stream)
       this.#held.delete(ref)
       for (let extra = 1; extra < parts.length; extra++) this.#pools[ref.pool]!.retain(ref.slot)
     }
   }
 
+  /** This worker has asked its stream for all that reads the item: its slots are free once that is done. */
   release(item: Item): void {
-    for (const { pool, slot } of item.tensors) this.#pools[pool]!.release(slot)
+    for (const { pool, slot } of item.tensors) {
+      const done = this.shared.pools[pool]!.gpu?.done[this.instance.id]
+      if (done) recordEvent(done[slot]!, this.gpu!.stream)
+      this.#pools[pool]!.release(slot)
+    }
   }
 
   /** Gives back what a failed call allocated and did not emit. */
   releaseHeld(): void {
+    // Another worker may fill the slot next, on another stream.
+    if (this.#held.size > 0 && this.gpu) synchronizeStream(this.gpu.stream)
     for (const { pool, slot } of this.#held) this.#pools[pool]!.release(slot)
     this.#held.clear()
+  }
+
+  close(): void {
+    for (const peer of this.#peers.values()) releaseContext(peer)
+    this.#peers.clear()
   }
 }
 
@@ -85,6 +171,11 @@ export function stepContext(memory: InstanceMemory, ledger: Ledger): StepContext
     outputs: instance.outputs,
     batch: instance.batch,
     video: request => shared.videos[requestVideo[request]!]!,
+    gpu: memory.gpu && {
+      context: memory.gpu.context,
+      stream: memory.gpu.stream,
+      address: (item, tensor) => memory.address(item, tensor),
+    },
     view: (item, tensor) => memory.view(item, tensor),
     allocate: clips => memory.allocate(clips),
     note: (request: number, facts: RequestFacts) => ledger.note(request, facts),

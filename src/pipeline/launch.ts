@@ -7,6 +7,7 @@ import { SlotPool } from '../queue/slots.ts'
 import { tensorBytes } from '../queue/tensor.ts'
 import { Ledger, type LedgerHandle, STATE } from '../results/ledger.ts'
 import type { RunSettings } from '../steps/step.ts'
+import { GpuMemory } from './gpu-memory.ts'
 import type { Plan } from './plan.ts'
 import { queueWords } from './runner.ts'
 import { type SharedPool, type SharedRun, STOP, type WorkerData, type WorkerMessage } from './shared.ts'
@@ -48,7 +49,7 @@ const shareCopy = (view: Float64Array | Uint32Array): SharedArrayBuffer => {
   return memory
 }
 
-function share(options: LaunchOptions): SharedRun {
+function share(options: LaunchOptions, gpus: GpuMemory): SharedRun {
   const { plan, schedule } = options
   const outputs = plan.instances.flatMap(instance => instance.outputs).length
   const workers = plan.instances.reduce((sum, instance) => sum + instance.workers, 0)
@@ -59,7 +60,11 @@ function share(options: LaunchOptions): SharedRun {
       output,
       spec,
       slots: SlotPool.create(instance.slots, control),
-      memory: Array.from({ length: instance.slots }, () => new SharedArrayBuffer(tensorBytes(spec))),
+      ...(spec.memory === 'device'
+        ? { memory: [], gpu: gpus.pool(instance, spec) }
+        : {
+            memory: Array.from({ length: instance.slots }, () => new SharedArrayBuffer(tensorBytes(spec))),
+          }),
     })),
   )
   return {
@@ -81,6 +86,7 @@ function share(options: LaunchOptions): SharedRun {
 
 /** A run that is going on: its workers, and the only place that waits for them. */
 export class Launch {
+  readonly #gpus: GpuMemory
   readonly #shared: SharedRun
   readonly #control: Control
   readonly #results: Ring
@@ -94,7 +100,8 @@ export class Launch {
     readonly options: LaunchOptions,
     readonly watcher: Watcher,
   ) {
-    this.#shared = share(options)
+    this.#gpus = new GpuMemory(options.plan)
+    this.#shared = share(options, this.#gpus)
     this.#control = new Control(this.#shared.control)
     this.#results = new Ring(this.#shared.results)
     this.#ledger = new Ledger(options.ledger)
@@ -124,6 +131,7 @@ export class Launch {
       await Promise.all(this.#exits)
     } finally {
       clearInterval(alive)
+      this.#freeGpus()
     }
     // A stop can overtake results that were ready before it.
     for (let request = 0; request < this.#reported.length; request++)
@@ -146,6 +154,15 @@ export class Launch {
   /** Highest depth of each queue so far. */
   highWater(): number[] {
     return this.#shared.queues.map(handle => new Ring(handle).highWater)
+  }
+
+  /** After a crash the driver may refuse; the crash is what people need to hear of. */
+  #freeGpus(): void {
+    try {
+      this.#gpus.close()
+    } catch (error) {
+      if (this.#ending === undefined) throw error
+    }
   }
 
   #complete(request: number): void {

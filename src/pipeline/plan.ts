@@ -1,6 +1,6 @@
 import { UsageError } from '../errors.ts'
 import type { TensorSpec } from '../queue/tensor.ts'
-import type { Device, RunSettings, StepOptions, StepShape } from '../steps/step.ts'
+import { CPU, type Device, type RunSettings, type StepOptions, type StepShape } from '../steps/step.ts'
 import type { Config, SelectorOptions } from './config.ts'
 import { type DeviceChoice, deviceName, type Host, placement } from './devices.ts'
 import { joinSpecs, segmentSpec, specText, totalElements } from './specs.ts'
@@ -144,13 +144,14 @@ class Planner {
   constructor(
     readonly config: Config,
     readonly options: PlanOptions,
+    readonly topology: Topology,
     readonly fail: (message: string) => UsageError,
   ) {}
 
-  make(topology: Topology, notes: readonly string[]): Plan {
+  make(notes: readonly string[]): Plan {
     const parts = countParts(this.config, this.fail)
     for (const note of notes) this.#notes.add(note)
-    for (const { name, after, producers, consumers } of topology.links) {
+    for (const { name, after, producers, consumers } of this.topology.links) {
       const items = this.options.videos * (parts[after]?.leaving ?? 1)
       this.#queues.set(name, {
         id: this.#queues.size,
@@ -165,7 +166,7 @@ class Planner {
         slots: 0,
       })
     }
-    for (const seat of topology.seats) this.#addInstance(seat)
+    for (const seat of this.topology.seats) this.#addInstance(seat)
     return {
       name: this.config.name,
       hash: this.config.hash,
@@ -189,11 +190,20 @@ class Planner {
         ({ step, batch }) => step < seat.step && batch > 1 && this.config.steps[step]!.kind === kind,
       )
       const settings = joined ? { ...this.options.settings, batch: 1 } : this.options.settings
-      return kind.shape(seat.group.options, inputs, settings)
+      return kind.shape(seat.group.options, inputs, settings, {
+        device: seat.device,
+        resident: seat.device !== CPU && this.#goesToGpus(seat.step),
+      })
     } catch (error) {
       if (!(error instanceof UsageError)) throw error
       throw this.fail(`pipeline[${seat.step}] (${this.#kindName(seat.step)}): ${error.message}`)
     }
+  }
+
+  /** Whether all instances of the next step run on GPUs. */
+  #goesToGpus(step: number): boolean {
+    const next = this.topology.seats.filter(seat => seat.step === step + 1)
+    return next.length > 0 && next.every(({ device }) => device !== CPU)
   }
 
   #addInstance(seat: Seat): void {
@@ -202,7 +212,11 @@ class Planner {
     const inputs = from.specs ?? []
     // Instances of a group that take from the same queue have the same shape.
     const twin = this.#instances.find(
-      other => other.step === step && other.group === groupIndex && other.inQueue === from.id,
+      other =>
+        other.step === step &&
+        other.group === groupIndex &&
+        other.inQueue === from.id &&
+        (other.device === CPU) === (device === CPU),
     )
     const shape = twin ?? this.#shape(seat, inputs)
     const instance: Instance = {
@@ -274,5 +288,5 @@ export function makePlan(config: Config, options: PlanOptions, host: Host): Plan
   const { place, note } = placement(config, options.device, host)
   const topology = connect(config, place, options.perGpuQueue)
   const fail = (message: string) => new UsageError(`${config.file ?? config.name}: ${message}`)
-  return new Planner(config, options, fail).make(topology, note === undefined ? [] : [note])
+  return new Planner(config, options, topology, fail).make(note === undefined ? [] : [note])
 }

@@ -8,8 +8,8 @@ import { Ring, TIMED_OUT } from '../queue/ring.ts'
 import { Ledger } from '../results/ledger.ts'
 import { stepKind } from '../steps/index.ts'
 import { selectorOf } from '../steps/selectors.ts'
-import type { StepInstance } from '../steps/step.ts'
-import { InstanceMemory, Stopped, stepContext } from './context.ts'
+import { CPU, type StepInstance } from '../steps/step.ts'
+import { InstanceMemory, Stopped, stepContext, WorkerGpu } from './context.ts'
 import type { Instance, PlannedQueue } from './plan.ts'
 import { splitItem } from './segments.ts'
 import { type SharedRun, STOP, type WorkerMessage } from './shared.ts'
@@ -22,6 +22,7 @@ export const queueWords = (queue: PlannedQueue): number =>
 class Runner {
   readonly #control: Control
   readonly #ledger: Ledger
+  readonly #gpu: WorkerGpu | undefined
   readonly #memory: InstanceMemory
   readonly #input: Ring
   /** In the selector's order, and each once. */
@@ -43,7 +44,8 @@ class Runner {
     const { plan } = shared
     this.#control = new Control(shared.control)
     this.#ledger = new Ledger(shared.ledger)
-    this.#memory = new InstanceMemory(shared, instance)
+    this.#gpu = instance.device === CPU ? undefined : new WorkerGpu(instance.device)
+    this.#memory = new InstanceMemory(shared, instance, this.#gpu)
     this.#input = new Ring(shared.queues[instance.inQueue]!)
     // A queue that the selector knows by two numbers has this producer once.
     const rings = new Map(instance.outQueues.map(id => [id, new Ring(shared.queues[id]!)]))
@@ -66,23 +68,25 @@ class Runner {
     const kind = stepKind(this.shared.plan.steps[this.instance.step]!.kind)!
     const step = await kind.create(stepContext(this.#memory, this.#ledger))
     await step.warmUp?.()
-    try {
-      if (new Barrier(this.shared.ready).arriveAndWait()) await this.#serve(step)
-    } finally {
-      for (const queue of [...this.#producing, this.#results]) queue.close()
-      step.close?.()
-    }
+    if (new Barrier(this.shared.ready).arriveAndWait()) await this.#serve(step)
+    for (const queue of [...this.#producing, this.#results]) queue.close()
+    step.close?.()
+    this.#memory.close()
+    this.#gpu?.close()
   }
 
   async #serve(step: StepInstance): Promise<void> {
     const emit = (item: Item) => this.#emit(item)
     try {
       for (;;) {
+        if (this.#input.depth === 0) await step.settle?.(emit)
         const items = this.#takeBatch()
         if (items.length === 0) break
         await this.#runBatch(step, items, emit)
       }
-      if (this.#control.stopped === 0) await step.flush?.(emit)
+      if (this.#control.stopped !== 0) return
+      await step.settle?.(emit)
+      await step.flush?.(emit)
     } catch (error) {
       if (!(error instanceof Stopped)) throw error
     }
@@ -118,6 +122,7 @@ class Runner {
       this.#ledger.place(request, part, index, device, replica, shares.length)
       this.#ledger.stamp(request, part, index, 'inferenceStart', now)
     }
+    this.#memory.await(items)
     try {
       await step.run(items, emit)
     } catch (error) {

@@ -5,6 +5,7 @@ import type { SlotPoolHandle } from '../queue/slots.ts'
 import type { TensorSpec } from '../queue/tensor.ts'
 import type { LedgerHandle } from '../results/ledger.ts'
 import type { RunSettings } from '../steps/step.ts'
+import type { DevicePool } from './gpu-memory.ts'
 import type { Instance, Plan } from './plan.ts'
 
 /** Output slots of one tensor of one instance. */
@@ -13,8 +14,10 @@ export interface SharedPool {
   output: number
   spec: TensorSpec
   slots: SlotPoolHandle
-  /** Memory of each slot; its pages are taken from the system when they are first written. */
+  /** Host memory of each slot; its pages are taken from the system when they are first written. */
   memory: SharedArrayBuffer[]
+  /** In place of host memory, where the tensor stays on a GPU. */
+  gpu?: DevicePool
 }
 
 /** Everything that the threads of a run share: plain data and shared memory, sent once to each worker. */

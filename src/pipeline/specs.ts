@@ -1,6 +1,7 @@
 import { elements, type TensorSpec } from '../queue/tensor.ts'
 
-export const specText = ({ shape, type }: TensorSpec): string => `${type}[${shape.join(', ')}]`
+export const specText = ({ shape, type, memory }: TensorSpec): string =>
+  `${type}[${shape.join(', ')}]${memory === 'device' ? ' on the GPU' : ''}`
 
 /** Rows of the largest of `segments` nearly equal parts. */
 export const segmentSpec = (spec: TensorSpec, segments: number): TensorSpec => ({
@@ -10,6 +11,7 @@ export const segmentSpec = (spec: TensorSpec, segments: number): TensorSpec => (
 
 const alike = (a: TensorSpec, b: TensorSpec): boolean =>
   a.type === b.type &&
+  a.memory === b.memory &&
   a.shape.length === b.shape.length &&
   a.shape.every((size, i) => i === 0 || size === b.shape[i])
 

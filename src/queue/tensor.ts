@@ -6,6 +6,8 @@ export const ELEMENT_BYTES: Record<ElementType, number> = { f32: 4, f16: 2 }
 export interface TensorSpec {
   shape: number[]
   type: ElementType
+  /** Where it lives: memory of the host unless it says `device`, the GPU of the instance that makes it. */
+  memory?: 'device'
 }
 
 export const elements = (shape: readonly number[]): number =>

@@ -1,4 +1,6 @@
 import type { GenericSchema } from 'valibot'
+import type { DeviceContext } from '../../ffi/cuda/context.ts'
+import type { CUstream, DevicePointer } from '../../ffi/cuda/types.ts'
 import type { Architecture } from '../../models/architecture.ts'
 import type { Network } from '../../models/network.ts'
 import type { Item } from '../queue/item.ts'
@@ -40,6 +42,21 @@ export interface StepShape {
   workers?: number
 }
 
+/** Where an instance is to run, and where its outputs go. */
+export interface StepPlace {
+  device: Device
+  /** All instances that may take its outputs run on GPUs, and so does it: tensors can stay in device memory. */
+  resident: boolean
+}
+
+/** The GPU of an instance: its thread has the device's primary context, and one stream that all its work is put on. */
+export interface StepGpu {
+  readonly context: DeviceContext
+  readonly stream: CUstream
+  /** Device memory of a tensor's filled rows, and the device that it lies on. */
+  address(item: Pick<Item, 'tensors'>, tensor: number): { pointer: DevicePointer; context: DeviceContext }
+}
+
 /** What an instance may use while it runs. */
 export interface StepContext {
   /** As in messages: `step 1 (network) on cpu, replica 0`. */
@@ -55,7 +72,9 @@ export interface StepContext {
   readonly batch: number
   /** The video that a request names. */
   video(request: number): string
-  /** Memory of a tensor that arrived, or that `allocate` gave: the filled shape only. */
+  /** Set where the instance runs on a GPU. */
+  readonly gpu?: StepGpu
+  /** Host memory of a tensor that arrived, or that `allocate` gave: the filled shape only. */
   view(item: Item, tensor: number): Float32Array
   /** A free slot for each output tensor; waits while there is none. `clips` rows of it will be filled. */
   allocate(clips: number): Pick<Item, 'tensors'>
@@ -83,6 +102,8 @@ export interface StepInstance {
    * @throws {VideoError} fails the requests of these items and no others; anything else ends the run.
    */
   run(items: readonly Item[], emit: Emit): void | Promise<void>
+  /** No item waits: finish and emit what earlier calls left under way. Called before the instance waits for more. */
+  settle?(emit: Emit): void | Promise<void>
   /** After the last item: emit what was held back. */
   flush?(emit: Emit): void | Promise<void>
   close?(): void
@@ -95,6 +116,6 @@ export interface StepKind {
   /** Schema of the keys that it understands in a step or queue group. */
   readonly options: GenericSchema
   /** Shapes for given options and input. @throws {UsageError} if it can't take that input. */
-  shape(options: StepOptions, inputs: TensorSpec[], settings: RunSettings): StepShape
+  shape(options: StepOptions, inputs: TensorSpec[], settings: RunSettings, place: StepPlace): StepShape
   create(context: StepContext): StepInstance | Promise<StepInstance>
 }

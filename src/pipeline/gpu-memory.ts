@@ -1,0 +1,70 @@
+import { type DeviceContext, makeCurrent, releaseContext, retainContext } from '../../ffi/cuda/context.ts'
+import { allocate, free } from '../../ffi/cuda/memory.ts'
+import { Owner } from '../../ffi/cuda/owner.ts'
+import { createEvent, destroyEvent } from '../../ffi/cuda/stream.ts'
+import { type CUevent, type DevicePointer, offset } from '../../ffi/cuda/types.ts'
+import { type TensorSpec, tensorBytes } from '../queue/tensor.ts'
+import type { Instance, Plan } from './plan.ts'
+
+/** The device side of a pool of slots; plain data, since addresses and events mean the same in all threads. */
+export interface DevicePool {
+  device: number
+  /** Memory of each slot. */
+  pointers: DevicePointer[]
+  /** Of each slot: its producer has filled it. */
+  ready: CUevent[]
+  /** By consumer (an instance's id), of each slot: it has read it. Recorded before the slot's count falls. */
+  done: Record<number, CUevent[]>
+}
+
+const ALIGNMENT = 256
+
+/** The instances that may take what this one puts out. */
+const consumersOf = (plan: Plan, { outQueues }: Instance): Instance[] =>
+  plan.instances.filter(({ inQueue }) => outQueues.includes(inQueue))
+
+/** Device memory and events of a run. The main thread makes them before there are workers, and frees them after. */
+export class GpuMemory {
+  readonly #owner = new Owner()
+  readonly #contexts = new Map<number, DeviceContext>()
+
+  constructor(readonly plan: Plan) {}
+
+  /**
+   * Slots of one output tensor of an instance.
+   * @throws {NativeError} where the GPU has too little memory: what for, how much there was, what to lower
+   */
+  pool(instance: Instance, spec: TensorSpec): DevicePool {
+    this.#use(instance.device)
+    const stride = Math.ceil(tensorBytes(spec) / ALIGNMENT) * ALIGNMENT
+    const purpose = {
+      what: `${instance.slots} output slots of ${instance.name}`,
+      lower: 'num_shared_tensors of that step',
+    }
+    const base = this.#owner.own(allocate(stride * instance.slots, purpose), free)
+    const slots = Array.from({ length: instance.slots }, (_, slot) => slot)
+    const ready = slots.map(() => this.#event())
+    const done: Record<number, CUevent[]> = {}
+    for (const consumer of consumersOf(this.plan, instance)) {
+      this.#use(consumer.device)
+      done[consumer.id] = slots.map(() => this.#event())
+    }
+    return { device: instance.device, pointers: slots.map(slot => offset(base, slot * stride)), ready, done }
+  }
+
+  /** Frees everything, and lets go of the devices. No worker may be left. */
+  close(): void {
+    this.#owner.close()
+  }
+
+  #event(): CUevent {
+    return this.#owner.own(createEvent('order'), destroyEvent)
+  }
+
+  /** Makes a device this thread's: events and memory made from now on are its own. */
+  #use(device: number): void {
+    const known = this.#contexts.get(device)
+    if (known) makeCurrent(known)
+    else this.#contexts.set(device, this.#owner.own(retainContext(device), releaseContext))
+  }
+}
