@@ -1,4 +1,5 @@
 import { type Pointer, ptr } from 'bun:ffi'
+import type { CUstream, DevicePointer } from '../cuda/types.ts'
 import { check, nvcuvidError } from './check.ts'
 import {
   CUDA_ERROR_NOT_SUPPORTED,
@@ -111,8 +112,7 @@ export function decodeStatus(decoder: DecoderHandle, surface: number): number {
 
 /** A picture in device memory: rows of luma, then rows of Cb and Cr in pairs. */
 export interface MappedSurface {
-  /** Device pointer. */
-  address: number
+  address: DevicePointer
   /** Bytes from row to row. */
   pitch: number
 }
@@ -123,7 +123,7 @@ const mapping = new Struct('CUVIDPROCPARAMS')
  * Waits until a picture is decoded, and has it written row by row, on the stream, to a surface of its own.
  * @throws {NativeError}
  */
-export function mapFrame(decoder: DecoderHandle, picture: DisplayInfo, stream: number): MappedSurface {
+export function mapFrame(decoder: DecoderHandle, picture: DisplayInfo, stream: CUstream): MappedSurface {
   mapping
     .setI32('progressive_frame', picture.progressive ? 1 : 0)
     .setI32('top_field_first', picture.topFieldFirst ? 1 : 0)
@@ -133,10 +133,10 @@ export function mapFrame(decoder: DecoderHandle, picture: DisplayInfo, stream: n
   const { cuvidMapVideoFrame64: map } = nvcuvid().symbols
   const status = map(decoder, picture.surface, ptr(cell), ptr(word), mapping.address as Pointer)
   check('cuvidMapVideoFrame64', status)
-  return { address: Number(cell[0]), pitch: word[0]! }
+  return { address: Number(cell[0]) as DevicePointer, pitch: word[0]! }
 }
 
 /** Gives a surface back, once nothing reads it any more. @throws {NativeError} */
-export function unmapFrame(decoder: DecoderHandle, address: number): void {
-  check('cuvidUnmapVideoFrame64', nvcuvid().symbols.cuvidUnmapVideoFrame64(decoder, address as Pointer))
+export function unmapFrame(decoder: DecoderHandle, address: DevicePointer): void {
+  check('cuvidUnmapVideoFrame64', nvcuvid().symbols.cuvidUnmapVideoFrame64(decoder, address))
 }

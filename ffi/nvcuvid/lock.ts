@@ -1,4 +1,5 @@
 import { type Pointer, ptr } from 'bun:ffi'
+import type { CUcontext } from '../cuda/types.ts'
 import { check } from './check.ts'
 import { nvcuvid } from './library.ts'
 
@@ -6,8 +7,8 @@ declare const lockBrand: unique symbol
 /** A CUvideoctxlock: makes decoders of several threads take turns in using one context. */
 export type ContextLock = Pointer & { readonly [lockBrand]: true }
 
-/** @param context a CUcontext. @throws {NativeError} */
-export function createContextLock(context: Pointer): ContextLock {
+/** @throws {NativeError} */
+export function createContextLock(context: CUcontext): ContextLock {
   const cell = new BigUint64Array(new ArrayBuffer(8))
   check('cuvidCtxLockCreate', nvcuvid().symbols.cuvidCtxLockCreate(ptr(cell), context))
   return Number(cell[0]) as ContextLock

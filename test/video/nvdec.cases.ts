@@ -2,6 +2,7 @@
 import { dlopen, FFIType, type Pointer, ptr, toArrayBuffer } from 'bun:ffi'
 import { afterEach, describe, expect, test } from 'bun:test'
 import fc from 'fast-check'
+import type { CUcontext, CUstream } from '../../ffi/cuda/types.ts'
 import { NativeError } from '../../ffi/error.ts'
 import { createContextLock, destroyContextLock, withContextLock } from '../../ffi/nvcuvid/lock.ts'
 import { VideoError } from '../../src/errors.ts'
@@ -81,7 +82,7 @@ const makeFence = () => {
   }
 }
 
-const STREAM = 0x1000
+const STREAM = 0x1000 as CUstream
 const open: { decoder: NvdecDecoder; pool: DecoderPool }[] = []
 function makeDecoder({ decoders = 2, group = 2, pool = new DecoderPool(DecoderPool.create(decoders)) } = {}) {
   const decoder = new NvdecDecoder({ pool, stream: STREAM, makeFence, group })
@@ -446,7 +447,7 @@ test('the format may change within a stream', async () => {
 })
 
 test('a context lock is created, held and destroyed', () => {
-  const lock = createContextLock(0x2000 as Pointer)
+  const lock = createContextLock(0x2000 as CUcontext)
   expect(lock as number).toBe(0x2000)
   expect(withContextLock(lock, () => 7)).toBe(7)
   destroyContextLock(lock)

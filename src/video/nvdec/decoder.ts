@@ -1,4 +1,5 @@
 import type { Pointer } from 'bun:ffi'
+import type { CUstream } from '../../../ffi/cuda/types.ts'
 import { nvcuvidError } from '../../../ffi/nvcuvid/check.ts'
 import { type DecoderConfig, decodePicture, reconfigureDecoder } from '../../../ffi/nvcuvid/decoder.ts'
 import { type DisplayInfo, type VideoFormat, VideoParsers } from '../../../ffi/nvcuvid/parser.ts'
@@ -8,6 +9,7 @@ import { DamageLog } from '../libav-damage.ts'
 import type { Packet, StreamInfo } from '../types.ts'
 import { ElementaryStreamWriter } from './annex-b.ts'
 import { NvdecCapabilities, surfaceFormatFor } from './capabilities.ts'
+import { fencesOf } from './fence.ts'
 import { type Fence, MappedSurfaces } from './mapped.ts'
 import { type DecoderPool, type Lease, sizeBucket, surfaceBucket } from './pool.ts'
 import { DecodeStatuses } from './statuses.ts'
@@ -17,9 +19,9 @@ export interface NvdecOptions {
   /** Where decoders come from: one pool for all threads that decode on a GPU. */
   pool: DecoderPool
   /** The CUstream that pictures are written on, and that whoever reads them must use. */
-  stream: number
-  /** Makes an event of that stream. */
-  makeFence: () => Fence
+  stream: CUstream
+  /** Makes a mark of that stream; an event, unless told otherwise. */
+  makeFence?: () => Fence
   /** Frames that are handed over together, at most. */
   group?: number
   /** Pictures that are decoded ahead of the one that is mapped. */
@@ -73,7 +75,7 @@ export class NvdecDecoder {
   #run: Run | undefined
   #active: Active | undefined
 
-  constructor({ pool, stream, makeFence, group = 4, displayDelay = 2 }: NvdecOptions) {
+  constructor({ pool, stream, makeFence = fencesOf(stream), group = 4, displayDelay = 2 }: NvdecOptions) {
     this.#pool = pool
     this.#group = group
     this.#displayDelay = displayDelay

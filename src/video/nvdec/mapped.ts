@@ -1,3 +1,4 @@
+import type { CUstream, DevicePointer } from '../../../ffi/cuda/types.ts'
 import { type DecoderHandle, type MappedSurface, mapFrame, unmapFrame } from '../../../ffi/nvcuvid/decoder.ts'
 import type { DisplayInfo } from '../../../ffi/nvcuvid/parser.ts'
 
@@ -12,7 +13,7 @@ export interface Fence {
 
 interface Group {
   decoder: DecoderHandle
-  addresses: number[]
+  addresses: DevicePointer[]
   fence: Fence
 }
 
@@ -21,17 +22,17 @@ interface Group {
  * put on the stream until then is done.
  */
 export class MappedSurfaces {
-  readonly #stream: number
+  readonly #stream: CUstream
   readonly #limit: number
   readonly #makeFence: () => Fence
   readonly #spare: Fence[] = []
   /** Mapped and not yet handed over. */
-  #open: number[] = []
+  #open: DevicePointer[] = []
   readonly #reading: Group[] = []
   #count = 0
 
   /** @param limit surfaces that can be mapped at the same time */
-  constructor(stream: number, limit: number, makeFence: () => Fence) {
+  constructor(stream: CUstream, limit: number, makeFence: () => Fence) {
     this.#stream = stream
     this.#limit = limit
     this.#makeFence = makeFence
