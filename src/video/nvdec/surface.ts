@@ -47,12 +47,15 @@ function cropped(own: number, container: number): number {
 }
 
 const UNSPECIFIED = 2
+const BT470BG = 5
 
 /** The stream's own colour description; where it has none, the container's. */
 function colourOf(format: VideoFormat, info: StreamInfo): Colour {
   const colour: Colour = { ...info.colour }
+  // VP8 knows no other; what nvcuvid says of it varies.
+  if (info.codec === 'vp8') colour.matrix = BT470BG
   // Identity is for RGB, which is never 4:2:0: where it stands, nothing was said.
-  if (format.matrix !== UNSPECIFIED && format.matrix !== 0) colour.matrix = format.matrix
+  else if (format.matrix !== UNSPECIFIED && format.matrix !== 0) colour.matrix = format.matrix
   if (format.fullRange) colour.fullRange = true
   return colour
 }

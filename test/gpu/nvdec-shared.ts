@@ -1,0 +1,78 @@
+import { ptr } from 'bun:ffi'
+import { type DeviceContext, releaseContext, retainContext } from '../../ffi/cuda/context.ts'
+import { cudaDriver } from '../../ffi/cuda/driver.ts'
+import { download } from '../../ffi/cuda/memory.ts'
+import { Owner } from '../../ffi/cuda/owner.ts'
+import { createStream, destroyStream, synchronizeStream } from '../../ffi/cuda/stream.ts'
+import type { CUstream, DevicePointer } from '../../ffi/cuda/types.ts'
+import { nvcuvidStatus } from '../../ffi/nvcuvid/library.ts'
+import { NvdecDecoder } from '../../src/video/nvdec/decoder.ts'
+import { DecoderPool } from '../../src/video/nvdec/pool.ts'
+import type { SurfaceFrame } from '../../src/video/nvdec/surface.ts'
+import type { Frame } from '../../src/video/types.ts'
+
+export const haveNvdec = (cudaDriver()?.devices.length ?? 0) > 0 && nvcuvidStatus().ok
+if (!haveNvdec) console.warn('skipping tests of NVDEC: there is no NVIDIA GPU, or no libnvcuvid')
+
+/** NVDEC on the first GPU, with a pool of its own. */
+export class TestGpu {
+  readonly #owner = new Owner()
+  readonly context: DeviceContext
+  readonly stream: CUstream
+  readonly pool: DecoderPool
+  readonly decoder: NvdecDecoder
+
+  constructor(decoders = 4) {
+    this.context = this.#owner.own(retainContext(0), releaseContext)
+    this.stream = this.#owner.own(createStream(), destroyStream)
+    this.pool = this.#owner.own(new DecoderPool(DecoderPool.create(decoders)), pool => pool.close())
+    this.decoder = this.#owner.own(new NvdecDecoder({ pool: this.pool, stream: this.stream }), d => d.close())
+  }
+
+  /** Device memory, once all that was put on the stream is done. */
+  bytes(address: number, length: number): Uint8Array {
+    const bytes = new Uint8Array(new ArrayBuffer(length))
+    download(ptr(bytes), address as DevicePointer, length, this.stream)
+    synchronizeStream(this.stream)
+    return bytes
+  }
+
+  /** A surface in the host's memory, as it is. */
+  frame({ index, format, width, height, luma, chroma, pitch, colour }: SurfaceFrame): Frame {
+    const bytesPerSample = format === 'nv12' ? 1 : 2
+    const plane = (address: number, columns: number, rows: number) => {
+      const bytes = this.bytes(address, pitch * (rows - 1) + columns * bytesPerSample)
+      const data = bytesPerSample === 1 ? bytes : new Uint16Array(bytes.buffer)
+      return { data, stride: pitch / bytesPerSample }
+    }
+    const planes = [plane(luma, width, height), plane(chroma, 2 * ((width + 1) >> 1), (height + 1) >> 1)]
+    return { index, format, width, height, planes, colour }
+  }
+
+  close(): void {
+    this.#owner.close()
+  }
+}
+
+const PLANAR = { nv12: 'yuv420p', p010le: 'yuv420p10le', p012le: 'yuv420p12le' } as const
+const PADDING = { nv12: 0, p010le: 6, p012le: 4 } as const
+
+/** A frame with Cb and Cr in pairs, as FFmpeg decodes it: three planes, of samples without padding. */
+export function planar(frame: Frame): Frame {
+  const format = frame.format as keyof typeof PLANAR
+  const [luma, pairs] = frame.planes
+  const columns = (frame.width + 1) >> 1
+  const rows = (frame.height + 1) >> 1
+  const make = (width: number, height: number, sample: (x: number, y: number) => number) => {
+    const data = format === 'nv12' ? new Uint8Array(width * height) : new Uint16Array(width * height)
+    for (let y = 0; y < height; y++)
+      for (let x = 0; x < width; x++) data[y * width + x] = sample(x, y) >> PADDING[format]
+    return { data, stride: width }
+  }
+  const planes = [
+    make(frame.width, frame.height, (x, y) => luma!.data[y * luma!.stride + x]!),
+    make(columns, rows, (x, y) => pairs!.data[y * pairs!.stride + 2 * x]!),
+    make(columns, rows, (x, y) => pairs!.data[y * pairs!.stride + 2 * x + 1]!),
+  ]
+  return { ...frame, format: PLANAR[format], planes }
+}
