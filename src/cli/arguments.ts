@@ -7,16 +7,34 @@ import { UsageError } from '../errors.ts'
  */
 const TWO_LETTER: Record<string, string> = { '-mi': '--mean_interval_ms', '-qs': '--queue_size' }
 
+/** Kinds of flags that do not stand without a value. */
+export const text = { type: 'string', requiresArg: true } as const
+export const number = { type: 'number', requiresArg: true } as const
+
 /** Flags of which the value may be a single dash, for standard output: `--results -`. */
 const DASH_VALUED = new Set(['--results'])
 
-/** Rewrites what the parser would misread. */
+/** Flags without a value, which the parser would take as false for any value but `true`. */
+const SWITCHES = new Set([
+  '-p',
+  '--per_gpu_queue',
+  '--per-gpu-queue',
+  '--share_gpu',
+  '--share-gpu',
+  '--check',
+  '--quiet',
+  '--json',
+])
+
+/** Rewrites what the parser would misread. @throws {UsageError} for a switch with a value that is neither true nor false */
 export function normaliseArguments(argv: readonly string[]): string[] {
   const words: string[] = []
   for (let i = 0; i < argv.length; i++) {
     const word = argv[i]!
     if (word === '--') return [...words, ...argv.slice(i)]
     const [flag, ...value] = word.split('=')
+    if (SWITCHES.has(flag!) && value.length > 0 && !/^(true|false)$/.test(value.join('=')))
+      throw new UsageError(`${flag} takes true or false, or no value`)
     const long = TWO_LETTER[flag!]
     if (DASH_VALUED.has(word) && argv[i + 1] === '-') words.push(`${word}=${argv[++i]}`)
     else words.push(long ? [long, ...value].join('=') : word)
@@ -24,27 +42,28 @@ export function normaliseArguments(argv: readonly string[]): string[] {
   return words
 }
 
-const number = (flag: string, unit: string) =>
-  v.pipe(v.number(`${flag} takes a number${unit}`), v.finite(`${flag} takes a number${unit}`))
-const atLeast = (flag: string, unit: string, least: number) =>
-  v.pipe(number(flag, unit), v.minValue(least, `${flag} must be at least ${least}${unit}`))
-const count = (flag: string, least = 1) =>
-  v.pipe(
-    number(flag, ''),
-    v.integer(`${flag} takes a whole number`),
-    v.minValue(least, `${flag} must be at least ${least}`),
-    v.maxValue(2 ** 31 - 1, `${flag} is too large`),
-  )
+/** What queues and time cards have room for, far beyond what a run has use for. */
+export const MOST_REQUESTS = 2 ** 24
+const MOST_ITEMS = 2 ** 15 - 1
+
+const quantity = (flag: string, of = '') =>
+  v.pipe(v.number(`${flag} takes a number${of}`), v.finite(`${flag} takes a number${of}`))
+const delay = (flag: string) =>
+  v.pipe(quantity(flag, ' of milliseconds'), v.minValue(0, `${flag} must be at least 0 milliseconds`))
+const count = (flag: string, least: number, most: number) => {
+  const right = `${flag} takes a whole number from ${least} to ${most}`
+  return v.pipe(v.number(right), v.integer(right), v.minValue(least, right), v.maxValue(most, right))
+}
 
 /** What `rnb run` is asked for, after parsing and checking. */
 const runFlags = v.pipe(
   v.object({
-    mean_interval_ms: atLeast('--mean_interval_ms', ' milliseconds', 0),
-    rate: v.optional(v.pipe(number('--rate', ' of requests/s'), v.gtValue(0, '--rate must be above 0'))),
-    batch_size: count('--batch_size'),
-    max_batch_delay_ms: atLeast('--max-batch-delay-ms', ' milliseconds', 0),
-    videos: v.optional(count('--videos')),
-    queue_size: count('--queue_size'),
+    mean_interval_ms: delay('--mean_interval_ms'),
+    rate: v.optional(v.pipe(quantity('--rate', ' of requests/s'), v.gtValue(0, '--rate must be above 0'))),
+    batch_size: count('--batch_size', 1, MOST_ITEMS),
+    max_batch_delay_ms: delay('--max-batch-delay-ms'),
+    videos: v.optional(count('--videos', 1, MOST_REQUESTS)),
+    queue_size: count('--queue_size', 1, MOST_REQUESTS),
     config_file_path: v.string(),
     per_gpu_queue: v.boolean(),
     check: v.boolean(),
@@ -53,17 +72,17 @@ const runFlags = v.pipe(
     labels: v.optional(v.string()),
     device: v.picklist(['cpu', 'cuda', 'auto'], '--device is one of cpu, cuda, auto'),
     share_gpu: v.boolean(),
-    seed: v.pipe(count('--seed', 0)),
-    warmup: count('--warmup', 0),
-    top: count('--top'),
+    seed: count('--seed', 0, 2 ** 31 - 1),
+    warmup: count('--warmup', 0, MOST_REQUESTS),
+    top: count('--top', 1, MOST_ITEMS),
     arrival: v.optional(
       v.picklist(['poisson', 'constant', 'bulk'], '--arrival is one of poisson, constant, bulk'),
     ),
     duration: v.optional(
-      v.pipe(number('--duration', ' of seconds'), v.gtValue(0, '--duration must be above 0')),
+      v.pipe(quantity('--duration', ' of seconds'), v.gtValue(0, '--duration must be above 0')),
     ),
     slo_ms: v.optional(
-      v.pipe(number('--slo-ms', ' of milliseconds'), v.gtValue(0, '--slo-ms must be above 0')),
+      v.pipe(quantity('--slo-ms', ' of milliseconds'), v.gtValue(0, '--slo-ms must be above 0')),
     ),
     on_error: v.picklist(['skip', 'abort'], '--on-error is one of skip, abort'),
     results: v.optional(v.string()),
@@ -74,6 +93,7 @@ const runFlags = v.pipe(
     flags => (flags.arrival !== 'poisson' && flags.arrival !== 'constant' ? true : intervalMs(flags) > 0),
     '--arrival poisson and constant need a --mean_interval_ms above 0 (0 means bulk: all at once)',
   ),
+  v.check(flags => flags.rate === undefined || Number.isFinite(intervalMs(flags)), '--rate is too small'),
 )
 export type RunFlags = v.InferOutput<typeof runFlags>
 
@@ -91,5 +111,5 @@ export function arrivalOf(flags: RunFlags): 'poisson' | 'constant' | 'bulk' {
 export function checkRunFlags(parsed: Record<string, unknown>): RunFlags {
   const checked = v.safeParse(runFlags, parsed)
   if (checked.success) return checked.output
-  throw new UsageError(checked.issues.map(issue => issue.message).join('\n'))
+  throw new UsageError([...new Set(checked.issues.map(issue => issue.message))].join('\n'))
 }

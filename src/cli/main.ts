@@ -2,7 +2,7 @@ import yargs, { type Argv } from 'yargs'
 import { LibraryError } from '../../ffi/error.ts'
 import { UsageError } from '../errors.ts'
 import { VERSION } from '../version.ts'
-import { checkRunFlags, normaliseArguments } from './arguments.ts'
+import { checkRunFlags, normaliseArguments, number, text } from './arguments.ts'
 import { EXIT } from './exit.ts'
 
 /** Flags that `run` and `infer` share: where videos, weights and labels come from, and where results go. */
@@ -10,14 +10,14 @@ function modelFlags<T>(parser: Argv<T>) {
   return parser
     .option('config_file_path', {
       alias: ['c', 'config-file-path', 'config'],
-      type: 'string',
+      ...text,
       default: 'config/r2p1d-whole.json',
       describe: 'pipeline file',
     })
-    .option('weights', { type: 'string', describe: 'checkpoint: .safetensors, .pth, .pt, .pth.tar' })
-    .option('labels', { type: 'string', describe: 'text file with one class name a line' })
+    .option('weights', { ...text, describe: 'checkpoint: .safetensors, .pth, .pt, .pth.tar' })
+    .option('labels', { ...text, describe: 'text file with one class name a line' })
     .option('device', {
-      type: 'string',
+      ...text,
       default: 'auto',
       describe: 'cpu, cuda or auto (CUDA if there is a driver)',
     })
@@ -27,17 +27,17 @@ function modelFlags<T>(parser: Argv<T>) {
       default: false,
       describe: 'run on a GPU that another process uses',
     })
-    .option('seed', { type: 'number', default: 0, describe: 'of arrivals, videos, clips and random weights' })
-    .option('top', { type: 'number', default: 5, describe: 'classes in a result' })
+    .option('seed', { ...number, default: 0, describe: 'of arrivals, videos, clips and random weights' })
+    .option('top', { ...number, default: 5, describe: 'classes in a result' })
     .option('on_error', {
       alias: 'on-error',
-      type: 'string',
+      ...text,
       default: 'skip',
       describe: 'what a video that fails does: skip it, or abort the run',
     })
     .option('log_dir', {
       alias: 'log-dir',
-      type: 'string',
+      ...text,
       describe: 'folder for log folders [default: logs]',
     })
     .option('quiet', { type: 'boolean', default: false, describe: 'print nothing but JSON and errors' })
@@ -47,27 +47,27 @@ function runCommandFlags<T>(parser: Argv<T>) {
   return modelFlags(parser)
     .option('mean_interval_ms', {
       alias: ['mean-interval-ms'],
-      type: 'number',
+      ...number,
       default: 3,
       describe: 'mean time between arrivals in ms (-mi); 0: all videos at once',
     })
-    .option('rate', { type: 'number', describe: 'mean arrivals per second, instead of an interval' })
+    .option('rate', { ...number, describe: 'mean arrivals per second, instead of an interval' })
     .option('batch_size', {
       alias: ['b', 'batch-size'],
-      type: 'number',
+      ...number,
       default: 1,
       describe: 'videos in a network batch',
     })
     .option('max_batch_delay_ms', {
       alias: ['max-batch-delay-ms'],
-      type: 'number',
+      ...number,
       default: 5,
       describe: 'longest time in ms that a partial batch waits',
     })
-    .option('videos', { alias: ['v'], type: 'number', describe: 'number of requests [default: 2000]' })
+    .option('videos', { alias: ['v'], ...number, describe: 'number of requests [default: 2000]' })
     .option('queue_size', {
       alias: ['queue-size'],
-      type: 'number',
+      ...number,
       default: 500,
       describe: 'capacity of each queue in items (-qs)',
     })
@@ -84,18 +84,18 @@ function runCommandFlags<T>(parser: Argv<T>) {
     })
     .option('video_root', {
       alias: ['video-root'],
-      type: 'string',
+      ...text,
       describe: 'videos: a folder (or folder of folders), a glob in quotes, or a list in a .txt file',
     })
     .option('warmup', {
-      type: 'number',
+      ...number,
       default: 10,
       describe: 'requests at the start that statistics leave out',
     })
-    .option('arrival', { type: 'string', describe: 'poisson, constant or bulk [default: poisson]' })
-    .option('duration', { type: 'number', describe: 'seconds during which requests arrive' })
-    .option('slo_ms', { alias: ['slo-ms'], type: 'number', describe: 'latency goal in ms, for goodput' })
-    .option('results', { type: 'string', describe: 'file for a JSON line per video; - for standard output' })
+    .option('arrival', { ...text, describe: 'poisson, constant or bulk [default: poisson]' })
+    .option('duration', { ...number, describe: 'seconds during which requests arrive' })
+    .option('slo_ms', { alias: ['slo-ms'], ...number, describe: 'latency goal in ms, for goodput' })
+    .option('results', { ...text, describe: 'file for a JSON line per video; - for standard output' })
     .example(
       '$0 run -c config/demo.json -v 100 -mi 50 --results -',
       'the demo, 20 videos/s, labels as JSON Lines',
@@ -136,7 +136,7 @@ function commandLine(argv: string[], status: { code: number }): Argv {
         (parser as Argv)
           .option('config_file_path', {
             alias: ['c', 'config'],
-            type: 'string',
+            ...text,
             describe: 'pipeline file to check against',
           })
           .option('json', { type: 'boolean', default: false, describe: 'as JSON' }),
@@ -162,13 +162,17 @@ function commandLine(argv: string[], status: { code: number }): Argv {
     .exitProcess(false)
     .showHelpOnFail(false)
     .fail((message, error) => {
-      throw error ?? new UsageError(`${message}\nrnb --help lists commands and flags.`)
+      // The parser's own complaints come with an error of theirs, or without one.
+      if (error && error.name !== 'YError') throw error
+      throw new UsageError(`${message}\nrnb --help lists commands and flags.`)
     })
 }
 
 /** Parses the command line, runs the command, and sets the process's exit status. Never throws. */
 export async function main(argv: string[]): Promise<void> {
   const status: { code: number } = { code: EXIT.done }
+  // Whoever read it has gone; the run goes on for whoever reads the results.
+  process.stderr.on('error', () => {})
   try {
     await commandLine(normaliseArguments(argv), status).parseAsync()
   } catch (error) {

@@ -10,7 +10,7 @@ import { detectHost } from '../pipeline/host.ts'
 import { clipOf, networkSource, threadsPerNetwork } from '../pipeline/model.ts'
 import { makePlan, type Plan } from '../pipeline/plan.ts'
 import { CPU, type RunSettings } from '../steps/step.ts'
-import { arrivalOf, intervalMs, type RunFlags } from './arguments.ts'
+import { arrivalOf, intervalMs, MOST_REQUESTS, type RunFlags } from './arguments.ts'
 
 /** A run, worked out and checked: nothing has started. */
 export interface Prepared {
@@ -75,7 +75,7 @@ export function prepare(flags: RunFlags, named?: readonly string[]): Prepared {
   const arrival = arrivalOf(flags)
   // A duration ends a schedule by itself, but not one in which all requests arrive at its start.
   const ends = flags.duration !== undefined && arrival !== 'bulk'
-  const limit = flags.videos ?? (ends ? Number.POSITIVE_INFINITY : DEFAULT_VIDEOS)
+  const limit = flags.videos ?? (ends ? MOST_REQUESTS + 1 : DEFAULT_VIDEOS)
   const schedule = drawSchedule({
     arrival,
     meanIntervalMs: intervalMs(flags),
@@ -83,13 +83,17 @@ export function prepare(flags: RunFlags, named?: readonly string[]): Prepared {
     durationS: flags.duration,
     seed: flags.seed,
   })
+  if (schedule.length > MOST_REQUESTS)
+    throw new UsageError(
+      `--duration ${flags.duration} at this rate comes to more than ${MOST_REQUESTS} requests; --videos limits them`,
+    )
   const host = detectHost()
   const onCpu = flags.device === 'cpu' || (flags.device === 'auto' && !host.driver)
   const settings: RunSettings = {
     seed: flags.seed,
     batch: flags.batch_size,
     maxBatchDelayMs: flags.max_batch_delay_ms,
-    top: flags.top,
+    top: Math.min(flags.top, network?.architecture.classes ?? flags.top),
     threads: threadsPerNetwork(config, onCpu),
     clip: clipOf(config),
     architecture: network?.architecture,

@@ -1,6 +1,7 @@
 import { availableParallelism } from 'node:os'
 import type { Argv } from 'yargs'
 import { UsageError } from '../errors.ts'
+import { number, text } from './arguments.ts'
 import { EXIT } from './exit.ts'
 import {
   conversionText,
@@ -46,6 +47,7 @@ export function weightsCommands(parser: Argv, status: { code: number }): Argv {
           .positional('file', file)
           .positional('output', { type: 'string', demandOption: true, describe: 'safetensors file to write' })
           .option('dtype', {
+            requiresArg: true,
             choices: ['float32', 'float16'] as const,
             default: 'float32' as const,
             describe: 'type of floats',
@@ -62,17 +64,17 @@ export function weightsCommands(parser: Argv, status: { code: number }): Argv {
         p
           .positional('file', file)
           .option('inputs', {
-            type: 'string',
+            ...text,
             demandOption: true,
             describe: 'safetensors file: clips x 3 x frames x height x width',
           })
           .option('expect', {
-            type: 'string',
+            ...text,
             demandOption: true,
             describe: 'safetensors file: clips x classes',
           })
           .option('tolerance', {
-            type: 'number',
+            ...number,
             default: 1e-4,
             describe: 'largest relative error that passes',
           }),
@@ -91,24 +93,24 @@ export function weightsCommands(parser: Argv, status: { code: number }): Argv {
         p
           .positional('output', { type: 'string', demandOption: true, describe: 'ONNX file to write' })
           .option('weights', {
-            type: 'string',
+            ...text,
             describe: 'checkpoint; random weights from the seed without it',
           })
-          .option('seed', { type: 'number', default: 0, describe: 'of random weights' })
+          .option('seed', { ...number, default: 0, describe: 'of random weights' })
           .option('start_index', {
             alias: 'start-index',
-            type: 'number',
+            ...number,
             default: 1,
             describe: 'first layer, 1 to 5',
           })
           .option('end_index', {
             alias: 'end-index',
-            type: 'number',
+            ...number,
             default: 5,
             describe: 'last layer, 1 to 5',
           })
-          .option('frames', { type: 'number', default: 8, describe: 'frames of a clip' })
-          .option('size', { type: 'number', default: 112, describe: 'height and width of a clip in pixels' }),
+          .option('frames', { ...number, default: 8, describe: 'frames of a clip' })
+          .option('size', { ...number, default: 112, describe: 'height and width of a clip in pixels' }),
       flags => {
         const seed = wholeNumber('--seed', flags.seed, 0)
         const exported = exportOnnx({ weights: flags.weights, seed }, flags.output, {
