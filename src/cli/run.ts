@@ -1,13 +1,16 @@
+import { libav } from '../../ffi/libav/library.ts'
 import { monotonicNs } from '../../ffi/libc.ts'
+import { onnxRuntime } from '../../ffi/onnxruntime.ts'
 import { UsageError } from '../errors.ts'
 import { type Ending, Launch } from '../pipeline/launch.ts'
-import { STOP } from '../pipeline/shared.ts'
+import type { Plan } from '../pipeline/plan.ts'
 import type { Collector } from '../results/collector.ts'
 import type { RunFacts } from '../results/facts.ts'
 import { Ledger } from '../results/ledger.ts'
 import { type RnbArguments, TERMINATION } from '../results/log-folder.ts'
 import { RunOutput } from '../results/output.ts'
 import type { ExitReason } from '../results/schema.ts'
+import { CPU } from '../steps/step.ts'
 import { intervalMs, type RunFlags } from './arguments.ts'
 import { EXIT } from './exit.ts'
 import { type Prepared, prepare } from './prepare.ts'
@@ -88,7 +91,7 @@ function handleSignals(launch: Launch, say: (line: string) => void): () => void 
   let signals = 0
   const onSignal = () => {
     signals++
-    if (signals > 1) launch.stop({ kind: 'interrupted' }, STOP.interrupted)
+    if (signals > 1) launch.abandon()
     else {
       say('interrupted: finishing what is in flight; again to stop at once')
       launch.interrupt()
@@ -96,6 +99,27 @@ function handleSignals(launch: Launch, say: (line: string) => void): () => void 
   }
   process.on('SIGINT', onSignal).on('SIGTERM', onSignal)
   return () => process.off('SIGINT', onSignal).off('SIGTERM', onSignal)
+}
+
+/** Opens the libraries that these steps need on the CPU. @throws {LibraryError} saying what to install */
+function requireLibraries({ steps, instances }: Plan): void {
+  const onCpu = instances.filter(({ device }) => device === CPU)
+  const kinds = new Set(onCpu.map(({ step }) => steps[step]!.kind))
+  if (kinds.has('loader') || kinds.has('single')) libav()
+  if (kinds.has('network') || kinds.has('single')) onnxRuntime()
+}
+
+/** Makes shared memory. @throws {UsageError} if there is not that much, or a queue would be too large */
+function withinMemory<T>(make: () => T): T {
+  try {
+    return make()
+  } catch (error) {
+    if (!(error instanceof RangeError)) throw error
+    throw new UsageError(
+      `the run is too large for this host (${error.message}): lower --videos, --queue_size or --batch_size, or ` +
+        'num_shared_tensors in the pipeline file',
+    )
+  }
 }
 
 /**
@@ -108,16 +132,35 @@ export async function run(flags: RunFlags, named?: readonly string[]): Promise<n
   const prepared = prepare(flags, named)
   const { config, plan, settings, schedule, requestVideo, videos } = prepared
   if (flags.check) {
-    console.error(`${flags.config_file_path}: this host can run it (${plan.instances.length} instances)`)
+    requireLibraries(plan)
+    if (!flags.quiet)
+      console.error(`${flags.config_file_path}: this host can run it (${plan.instances.length} instances)`)
     return EXIT.done
   }
-  const handle = Ledger.create({
-    requests: schedule.length,
-    parts: plan.steps.map(step => step.parts),
-    top: flags.top,
-  })
+  const handle = withinMemory(() =>
+    Ledger.create({
+      requests: schedule.length,
+      parts: plan.steps.map(step => step.parts),
+      top: settings.top,
+    }),
+  )
   const ledger = new Ledger(handle)
-  let launch: Launch | undefined
+  const launch = withinMemory(
+    () =>
+      new Launch(
+        { plan, settings, ledger: handle, schedule, requestVideo, videos },
+        {
+          started: startNs => output.started(startNs),
+          completed: request => output.completed(request),
+          failed(request, step, code, message) {
+            output.failed(request, step, code, message)
+            if (flags.on_error === 'abort')
+              launch.stop({ kind: 'aborted', message: `request ${request}: ${message} (--on-error abort)` })
+          },
+          note: message => output.note(message),
+        },
+      ),
+  )
   let closed = false
   const output = new RunOutput({
     facts: factsOf(flags, prepared, ledger),
@@ -128,23 +171,10 @@ export async function run(flags: RunFlags, named?: readonly string[]): Promise<n
     quiet: flags.quiet,
     onClosed() {
       closed = true
-      launch?.interrupt()
+      launch.interrupt()
     },
   })
   for (const note of plan.notes) output.people.say(`note: ${note}`)
-  launch = new Launch(
-    { plan, settings, ledger: handle, schedule, requestVideo, videos },
-    {
-      started: startNs => output.started(startNs),
-      completed: request => output.completed(request),
-      failed(request, step, code, message) {
-        output.failed(request, step, code, message)
-        if (flags.on_error === 'abort')
-          launch?.stop({ kind: 'aborted', message: `request ${request}: ${message} (--on-error abort)` })
-      },
-      note: message => output.note(message),
-    },
-  )
   const restoreSignals = handleSignals(launch, line => output.people.say(line))
   const ending = await launch.run()
   restoreSignals()
@@ -159,7 +189,7 @@ export async function run(flags: RunFlags, named?: readonly string[]): Promise<n
     highWater: launch.highWater(),
     termination: terminationOf(ending),
   })
-  if (closed) return EXIT.done
+  if (closed && ending.kind === 'interrupted') return EXIT.done
   if (conclusion.status !== EXIT.done) console.error(`rnb: ${conclusion.message}`)
   if (ending.kind === 'crashed' && ending.stack) console.error(ending.stack)
   return conclusion.status

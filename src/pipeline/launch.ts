@@ -93,8 +93,13 @@ export class Launch {
   readonly #ledger: Ledger
   readonly #reported: Uint8Array
   #ending: Ending | undefined
+  readonly #workers: Worker[] = []
   /** Exits of all workers. */
   readonly #exits: Promise<void>[] = []
+  /** Resolves if the run ends without waiting for them. */
+  readonly #left = Promise.withResolvers<void>()
+  /** The outcome is known: what workers say now comes too late. */
+  #over = false
 
   constructor(
     readonly options: LaunchOptions,
@@ -128,8 +133,9 @@ export class Launch {
         const request = new Int32Array(1)
         while ((await this.#results.takeAsync(request)) > 0) this.#complete(request[0]!)
       }
-      await Promise.all(this.#exits)
+      await Promise.race([Promise.all(this.#exits), this.#left.promise])
     } finally {
+      this.#over = true
       clearInterval(alive)
       this.#freeGpus()
     }
@@ -149,6 +155,13 @@ export class Launch {
   stop(ending: Ending, reason: number = STOP.interrupted): void {
     this.#ending ??= ending
     this.#control.stop(reason)
+  }
+
+  /** Ends the run at once, and leaves workers behind that are inside a library: the process need not wait for them. */
+  abandon(): void {
+    this.stop({ kind: 'interrupted' })
+    for (const worker of this.#workers) worker.unref()
+    this.#left.resolve()
   }
 
   /** Highest depth of each queue so far. */
@@ -173,11 +186,13 @@ export class Launch {
 
   #start(data: WorkerData): void {
     const worker = new Worker(Bun.main, { workerData: data, name: data.name })
+    this.#workers.push(worker)
     const crash = (message: string, stack?: string) =>
       this.stop({ kind: 'crashed', worker: data.name, message, stack }, STOP.failed)
     let finished = false
     worker.on('message', (message: WorkerMessage) => {
       if (message.type === 'finished') finished = true
+      else if (message.type === 'missing') crash(message.message)
       else this.#hear(message)
     })
     worker.on('error', error =>
@@ -193,7 +208,8 @@ export class Launch {
     )
   }
 
-  #hear(message: Exclude<WorkerMessage, { type: 'finished' }>): void {
+  #hear(message: Exclude<WorkerMessage, { type: 'finished' | 'missing' }>): void {
+    if (this.#over) return
     if (message.type === 'failure')
       this.watcher.failed(message.request, message.step, message.code, message.message)
     else if (message.type === 'note') this.watcher.note(message.message)

@@ -1,3 +1,4 @@
+import { LibraryError } from '../../ffi/error.ts'
 import { monotonicNs } from '../../ffi/libc.ts'
 import { UsageError, VideoError } from '../errors.ts'
 import { Barrier } from '../queue/barrier.ts'
@@ -192,8 +193,13 @@ export async function runRunner(
   try {
     await new Runner(shared, instance, tell).run()
   } catch (error) {
-    if (!(error instanceof UsageError)) throw error
-    tell({ type: 'usage', message: error.message })
-    new Control(shared.control).stop(STOP.usage)
+    const control = new Control(shared.control)
+    if (error instanceof UsageError) {
+      tell({ type: 'usage', message: error.message })
+      control.stop(STOP.usage)
+    } else if (error instanceof LibraryError) {
+      tell({ type: 'missing', message: error.message })
+      control.stop(STOP.failed)
+    } else throw error
   }
 }

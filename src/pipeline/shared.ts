@@ -52,6 +52,8 @@ export type WorkerMessage =
   | { type: 'full'; queue: number; request: number }
   /** Wrong use that only the worker could see (a checkpoint that changed, say): exit status 2. */
   | { type: 'usage'; message: string }
+  /** This host lacks a library that the worker needs; the message says what to install. */
+  | { type: 'missing'; message: string }
   /** A warning for people and the summary. */
   | { type: 'note'; message: string }
   /** The last word of a worker that ends as it should. */
