@@ -158,13 +158,15 @@ export class InstanceMemory {
 }
 
 /** What a step instance sees of the run. */
-export function stepContext(memory: InstanceMemory, ledger: Ledger): StepContext {
+export function stepContext(memory: InstanceMemory, ledger: Ledger, worker: number): StepContext {
   const { shared, instance } = memory
   const requestVideo = new Uint32Array(shared.requestVideo)
   return {
     name: instance.name,
     step: instance.step,
     device: instance.device,
+    worker,
+    decoders: instance.decoders,
     options: instance.options,
     settings: shared.settings,
     inputs: instance.inputs,
@@ -174,6 +176,7 @@ export function stepContext(memory: InstanceMemory, ledger: Ledger): StepContext
     gpu: memory.gpu && {
       context: memory.gpu.context,
       stream: memory.gpu.stream,
+      decoders: shared.decoders[instance.device],
       address: (item, tensor) => memory.address(item, tensor),
     },
     view: (item, tensor) => memory.view(item, tensor),

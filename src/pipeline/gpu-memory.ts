@@ -4,6 +4,7 @@ import { Owner } from '../../ffi/cuda/owner.ts'
 import { createEvent, destroyEvent } from '../../ffi/cuda/stream.ts'
 import { type CUevent, type DevicePointer, offset } from '../../ffi/cuda/types.ts'
 import { type TensorSpec, tensorBytes } from '../queue/tensor.ts'
+import { DecoderPool, type DecoderPoolHandle } from '../video/nvdec/pool.ts'
 import type { Instance, Plan } from './plan.ts'
 
 /** The device side of a pool of slots; plain data, since addresses and events mean the same in all threads. */
@@ -27,6 +28,7 @@ const consumersOf = (plan: Plan, { outQueues }: Instance): Instance[] =>
 export class GpuMemory {
   readonly #owner = new Owner()
   readonly #contexts = new Map<number, DeviceContext>()
+  readonly #decoders = new Map<number, DecoderPool>()
 
   constructor(readonly plan: Plan) {}
 
@@ -50,6 +52,34 @@ export class GpuMemory {
       done[consumer.id] = slots.map(() => this.#event())
     }
     return { device: instance.device, pointers: slots.map(slot => offset(base, slot * stride)), ready, done }
+  }
+
+  /** Room for the decoders of each GPU: as many as its instances keep busy. */
+  decoderPools(): Record<number, DecoderPoolHandle> {
+    const pools: Record<number, DecoderPoolHandle> = {}
+    for (const { device } of this.plan.instances.filter(instance => instance.decoders > 0)) {
+      if (pools[device]) continue
+      this.#use(device)
+      const mine = this.plan.instances.filter(instance => instance.device === device)
+      const pool = new DecoderPool(DecoderPool.create(mine.reduce((sum, { decoders }) => sum + decoders, 0)))
+      this.#decoders.set(
+        device,
+        this.#owner.own(pool, made => {
+          this.#use(device)
+          made.close()
+        }),
+      )
+      pools[device] = pool.handle
+    }
+    return pools
+  }
+
+  /** What the decoders of each GPU came to, in words. */
+  decoderNotes(): string[] {
+    return [...this.#decoders].map(([device, { counts }]) => {
+      const { made, reused, reconfigured, evicted } = counts
+      return `NVDEC decoders of gpu ${device}: ${made} made, ${reused} times reused (${reconfigured} with another size), ${evicted} evicted`
+    })
   }
 
   /** Frees everything, and lets go of the devices. No worker may be left. */

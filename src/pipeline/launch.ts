@@ -77,6 +77,7 @@ function share(options: LaunchOptions, gpus: GpuMemory): SharedRun {
     ),
     results: Ring.create(Math.max(1, schedule.length), 1, workers, control),
     pools,
+    decoders: gpus.decoderPools(),
     ledger: options.ledger,
     schedule: shareCopy(schedule),
     requestVideo: shareCopy(options.requestVideo),
@@ -119,7 +120,7 @@ export class Launch {
     for (const instance of this.options.plan.instances)
       for (let worker = 0; worker < instance.workers; worker++) {
         const name = instance.workers === 1 ? instance.name : `${instance.name}, worker ${worker}`
-        this.#start({ role: 'runner', name, shared: this.#shared, instance })
+        this.#start({ role: 'runner', name, shared: this.#shared, instance, worker })
       }
     const ready = new Barrier(this.#shared.ready)
     // A pending Atomics.waitAsync does not keep the process alive, and workers may all be blocked.
@@ -137,6 +138,7 @@ export class Launch {
     } finally {
       this.#over = true
       clearInterval(alive)
+      for (const note of this.#gpus.decoderNotes()) this.watcher.note(note)
       this.#freeGpus()
     }
     // A stop can overtake results that were ready before it.

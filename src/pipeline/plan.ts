@@ -44,6 +44,8 @@ export interface Instance {
   segments: number
   /** Threads that do its work, each with a step object of its own; they share queues and slots. */
   workers: number
+  /** Decoders of its GPU that it keeps busy. */
+  decoders: number
   /** Queue ids. */
   inQueue: number
   /** In the order in which the selector counts them; empty for the last step. */
@@ -232,6 +234,7 @@ class Planner {
       batch: shape.batch ?? 1,
       segments: group.segments,
       workers: shape.workers ?? 1,
+      decoders: shape.decoders ?? 0,
       inQueue: from.id,
       outQueues: seat.to.map(name => this.#queues.get(name)!.id),
       selector: group.selector,

@@ -40,6 +40,7 @@ class Runner {
   constructor(
     readonly shared: SharedRun,
     readonly instance: Instance,
+    readonly worker: number,
     readonly tell: (message: WorkerMessage) => void,
   ) {
     const { plan } = shared
@@ -67,7 +68,7 @@ class Runner {
 
   async run(): Promise<void> {
     const kind = stepKind(this.shared.plan.steps[this.instance.step]!.kind)!
-    const step = await kind.create(stepContext(this.#memory, this.#ledger))
+    const step = await kind.create(stepContext(this.#memory, this.#ledger, this.worker))
     await step.warmUp?.()
     if (new Barrier(this.shared.ready).arriveAndWait()) await this.#serve(step)
     for (const queue of [...this.#producing, this.#results]) queue.close()
@@ -188,10 +189,11 @@ class Runner {
 export async function runRunner(
   shared: SharedRun,
   instance: Instance,
+  worker: number,
   tell: (message: WorkerMessage) => void,
 ): Promise<void> {
   try {
-    await new Runner(shared, instance, tell).run()
+    await new Runner(shared, instance, worker, tell).run()
   } catch (error) {
     const control = new Control(shared.control)
     if (error instanceof UsageError) {

@@ -5,6 +5,7 @@ import type { SlotPoolHandle } from '../queue/slots.ts'
 import type { TensorSpec } from '../queue/tensor.ts'
 import type { LedgerHandle } from '../results/ledger.ts'
 import type { RunSettings } from '../steps/step.ts'
+import type { DecoderPoolHandle } from '../video/nvdec/pool.ts'
 import type { DevicePool } from './gpu-memory.ts'
 import type { Instance, Plan } from './plan.ts'
 
@@ -32,6 +33,8 @@ export interface SharedRun {
   /** Numbers of requests that are done, for the main thread. */
   results: RingHandle
   pools: SharedPool[]
+  /** Decoders by GPU. */
+  decoders: Record<number, DecoderPoolHandle>
   ledger: LedgerHandle
   /** Intended arrival of each request, float64 ns after the start. */
   schedule: SharedArrayBuffer
@@ -42,7 +45,7 @@ export interface SharedRun {
 
 export type WorkerData =
   | { role: 'client'; name: string; shared: SharedRun }
-  | { role: 'runner'; name: string; shared: SharedRun; instance: Instance }
+  | { role: 'runner'; name: string; shared: SharedRun; instance: Instance; worker: number }
 
 /** What workers say to the main thread apart from the hot path. */
 export type WorkerMessage =

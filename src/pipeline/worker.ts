@@ -8,7 +8,7 @@ import { STOP, type WorkerData, type WorkerMessage } from './shared.ts'
 export async function work(): Promise<void> {
   const data = workerData as WorkerData
   const tell = (message: WorkerMessage) => parentPort!.postMessage(message)
-  if (data.role === 'runner') await runRunner(data.shared, data.instance, tell)
+  if (data.role === 'runner') await runRunner(data.shared, data.instance, data.worker, tell)
   else
     runClient(data.shared, data.shared.queues[0]!, request => {
       tell({ type: 'full', queue: 0, request })

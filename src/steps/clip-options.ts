@@ -34,8 +34,12 @@ export const clipOptions = v.pipe(
     ...clipEntries,
     /** Videos that an instance decodes at once, each on a thread of its own. */
     in_flight: v.optional(positive('in_flight')),
+    /** Threads of an instance on a GPU that decode on the CPU, beside those that use the GPU's engines. */
+    cpu_decoders: v.optional(
+      v.pipe(v.number(), v.integer(), v.minValue(0, 'cpu_decoders must be at least 0')),
+    ),
   }),
   weightsFit(),
 )
 export type LoaderOptions = v.InferOutput<typeof clipOptions>
-export type ClipOptions = Omit<LoaderOptions, 'in_flight'>
+export type ClipOptions = Omit<LoaderOptions, 'in_flight' | 'cpu_decoders'>

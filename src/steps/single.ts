@@ -2,8 +2,10 @@ import * as v from 'valibot'
 import type { NetworkExecutor } from '../compute/executor.ts'
 import type { Item } from '../queue/item.ts'
 import { elements } from '../queue/tensor.ts'
+import { openVideo } from '../video/open.ts'
 import { type ClipOptions, clipEntries, weightsFit } from './clip-options.ts'
-import { ClipReader, clipShape } from './loader.ts'
+import { ClipReader, clipShape } from './clip-reader.ts'
+import { clipsOf } from './clips.ts'
 import { type NetworkOptions, networkEntries, ordered } from './network.ts'
 import { createExecutor, describeNetwork } from './network-model.ts'
 import type { Emit, StepContext, StepInstance, StepKind } from './step.ts'
@@ -20,7 +22,7 @@ class Single implements StepInstance {
   constructor(readonly context: StepContext) {
     const options = context.options as SingleOptions
     const shape = clipShape(options)
-    this.#reader = new ClipReader(options, context.settings.seed)
+    this.#reader = new ClipReader(options)
     this.#executor = createExecutor(context, [{ shape, type: 'f32' }])
     this.#clips = new Float32Array(elements(shape))
     this.#row = elements(shape.slice(1))
@@ -37,9 +39,10 @@ class Single implements StepInstance {
   async run(items: readonly Item[], emit: Emit): Promise<void> {
     for (const item of items) {
       const share = item.shares[0]!
-      const video = await this.#reader.open(this.context.video(share.request))
+      const video = await openVideo(this.context.video(share.request))
       try {
-        const clips = this.#reader.sample(video, share.request)
+        const options = this.context.options as SingleOptions
+        const clips = clipsOf(video, options, this.context.settings.seed, share.request)
         const input = this.#clips.subarray(0, clips.length * this.#row)
         const facts = await this.#reader.read(video, clips, input)
         this.context.note(share.request, { clips: clips.length, ...facts })

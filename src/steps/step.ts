@@ -5,6 +5,7 @@ import type { Architecture } from '../../models/architecture.ts'
 import type { Network } from '../../models/network.ts'
 import type { Item } from '../queue/item.ts'
 import type { TensorSpec } from '../queue/tensor.ts'
+import type { DecoderPoolHandle } from '../video/nvdec/pool.ts'
 
 /** -1 is the CPU; 0 and up are CUDA devices as numbered under CUDA_VISIBLE_DEVICES (RnB's rule). */
 export type Device = number
@@ -40,6 +41,8 @@ export interface StepShape {
   batch?: number
   /** Threads that work for one instance, each with an object of its own from `create`; 1 unless the step says. */
   workers?: number
+  /** Decoders of the GPU's engines that one instance keeps busy. */
+  decoders?: number
 }
 
 /** Where an instance is to run, and where its outputs go. */
@@ -53,6 +56,8 @@ export interface StepPlace {
 export interface StepGpu {
   readonly context: DeviceContext
   readonly stream: CUstream
+  /** The device's decoders, which all threads of the run share; undefined if no step planned to use them. */
+  readonly decoders?: DecoderPoolHandle
   /** Device memory of a tensor's filled rows, and the device that it lies on. */
   address(item: Pick<Item, 'tensors'>, tensor: number): { pointer: DevicePointer; context: DeviceContext }
 }
@@ -63,6 +68,10 @@ export interface StepContext {
   readonly name: string
   readonly step: number
   readonly device: Device
+  /** Which of the instance's threads this is: 0 to `workers` - 1. */
+  readonly worker: number
+  /** Threads of the instance, from 0 on, that use the GPU's decoders. */
+  readonly decoders: number
   readonly options: StepOptions
   readonly settings: RunSettings
   /** Specs of the tensors that arrive and leave, as planned. */

@@ -8,7 +8,8 @@ import type { NetworkExecutor } from '../../src/compute/executor.ts'
 import { builtin } from '../../src/pipeline/builtin.ts'
 import { loadConfig } from '../../src/pipeline/config.ts'
 import type { ClipOptions } from '../../src/steps/clip-options.ts'
-import { ClipReader, preprocessingOf } from '../../src/steps/loader.ts'
+import { ClipReader, preprocessingOf } from '../../src/steps/clip-reader.ts'
+import { openVideo } from '../../src/video/open.ts'
 
 const ROOT = join(import.meta.dir, '../..')
 const DEMO = join(ROOT, 'models/demo')
@@ -89,7 +90,7 @@ describe('the whole path, from file to scores', () => {
   const inputs = new Map<string, Float32Array>()
 
   beforeAll(async () => {
-    reader = new ClipReader(options, 0)
+    reader = new ClipReader(options)
     const network = loadNetwork({ weights: config.weights, seed: 0 })
     executor = createCpuExecutor({
       network,
@@ -101,7 +102,7 @@ describe('the whole path, from file to scores', () => {
       threads: 2,
     })
     for (const { file, frames, clips } of expected.files) {
-      const video = await reader.open(join(DEMO, 'videos', file))
+      const video = await openVideo(join(DEMO, 'videos', file))
       expect(video.frames).toBe(frames)
       const input = new Float32Array(clips.length * CLIP)
       await reader.read(

@@ -1,0 +1,71 @@
+import type { Item } from '../queue/item.ts'
+import { Rng } from '../rng.ts'
+import { openVideo } from '../video/open.ts'
+import { sampleClips } from '../video/sampler.ts'
+import type { Clip, Video } from '../video/types.ts'
+import type { ClipOptions } from './clip-options.ts'
+import type { Emit, StepContext } from './step.ts'
+
+/** What was read of a video. */
+export interface ReadFacts {
+  /** Frames that the clips consist of, each counted once. */
+  framesNeeded: number
+  framesDecoded: number
+  decoder: string
+}
+
+/** Where a frame goes: which clip, and which of its frames. */
+export interface FramePlace {
+  clip: number
+  time: number
+}
+
+/** The frames that clips consist of: presentation indices, ascending, and where each of them goes. */
+export function wantedFrames(clips: readonly Clip[]): {
+  indices: number[]
+  places: ReadonlyMap<number, FramePlace[]>
+} {
+  const places = new Map<number, FramePlace[]>()
+  clips.forEach(({ first, count }, clip) => {
+    for (let time = 0; time < count; time++) {
+      const known = places.get(first + time)
+      if (known) known.push({ clip, time })
+      else places.set(first + time, [{ clip, time }])
+    }
+  })
+  return { indices: [...places.keys()].sort((a, b) => a - b), places }
+}
+
+/** The clips of a request: the same for the same seed, request number and video length. */
+export function clipsOf(video: Video, options: ClipOptions, seed: number, request: number): Clip[] {
+  const { num_clips_population: population, num_clips_weights: weights, clip_frames } = options
+  const rng = Rng.of(seed, 'clips', request)
+  return sampleClips(video.frames, { clipFrames: clip_frames, population, weights }, rng)
+}
+
+/**
+ * Opens the video of an item's request, samples its clips, has them read into a slot, and emits that.
+ * @throws {VideoError}
+ */
+export async function loadClips(
+  context: StepContext,
+  item: Item,
+  emit: Emit,
+  read: (video: Video, clips: Clip[], out: Item) => Promise<ReadFacts>,
+): Promise<void> {
+  const share = item.shares[0]!
+  const video = await openVideo(context.video(share.request))
+  try {
+    const clips = clipsOf(video, context.options as ClipOptions, context.settings.seed, share.request)
+    const out: Item = {
+      shares: [{ ...share, clips: clips.length }],
+      ...context.allocate(clips.length),
+      values: [],
+    }
+    const facts = await read(video, clips, out)
+    context.note(share.request, { clips: clips.length, ...facts })
+    emit(out)
+  } finally {
+    video.close()
+  }
+}
