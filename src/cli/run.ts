@@ -183,14 +183,14 @@ export async function run(flags: RunFlags, named?: readonly string[]): Promise<n
     throw new UsageError(ending.message)
   }
   const conclusion = conclude(ending, prepared, output.collector)
-  await output.finish({
+  const { exit } = await output.finish({
     ...conclusion,
     endNs: monotonicNs(),
     highWater: launch.highWater(),
     termination: terminationOf(ending),
   })
   if (closed && ending.kind === 'interrupted') return EXIT.done
-  if (conclusion.status !== EXIT.done) console.error(`rnb: ${conclusion.message}`)
+  if (exit.status !== EXIT.done) console.error(`rnb: ${exit.message}`)
   if (ending.kind === 'crashed' && ending.stack) console.error(ending.stack)
-  return conclusion.status
+  return exit.status
 }

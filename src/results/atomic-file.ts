@@ -81,9 +81,13 @@ export class LinesFile {
 
   /**
    * Opens it. A device or a pipe (/dev/null, a FIFO) is written to as it is; a link leads to its target.
+   * @param onFault is told at once when writing fails
    * @throws {Error} of the system
    */
-  constructor(readonly path: string) {
+  constructor(
+    readonly path: string,
+    onFault?: (error: Error) => void,
+  ) {
     const special = existsSync(path) && !statSync(path).isFile()
     const target = existsSync(path) ? realpathSync(path) : path
     this.#file = special ? undefined : new AtomicFile(target)
@@ -91,6 +95,7 @@ export class LinesFile {
     this.lines = new LineWriter(this.#fd, {
       onError: error => {
         this.#fault = error
+        onFault?.(error)
       },
     })
   }

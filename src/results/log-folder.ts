@@ -94,22 +94,31 @@ function makeFolder(root: string, name: string): string {
 export class LogFolder {
   readonly results: LinesFile
 
-  private constructor(readonly path: string) {
-    this.results = new LinesFile(join(path, RESULTS))
+  private constructor(
+    readonly path: string,
+    warn: (message: string) => void,
+  ) {
+    const results = join(path, RESULTS)
+    this.results = new LinesFile(results, error => warn(`${results} could not be written: ${error.message}`))
   }
 
   /**
    * Makes the folder and tries to write there; a sentence for people where that can't be done: the run goes on
    * without logs.
+   * @param warn is told at once if writing results fails later
    */
-  static open(root: string, name: string): LogFolder | { warning: string } {
+  static open(
+    root: string,
+    name: string,
+    warn: (message: string) => void = () => {},
+  ): LogFolder | { warning: string } {
     let path: string | undefined
     try {
       path = makeFolder(root, name)
       const probe = join(path, '.probe')
       writeFileSync(probe, PROBE, { flush: true })
       rmSync(probe)
-      return new LogFolder(path)
+      return new LogFolder(path, warn)
     } catch (error) {
       if (path !== undefined) rmSync(path, { recursive: true, force: true })
       return { warning: `no logs can be written to ${root}: ${systemText(error)}` }

@@ -45,6 +45,10 @@ export class RunOutput {
   readonly #file: LinesFile | undefined
   readonly #logs: LogFolder | undefined
   readonly #files: LineWriter[]
+  /** What people have been warned of. */
+  readonly #said = new Set<string>()
+  /** An output that was asked for and got lost, in a sentence. */
+  #lost: string | undefined
   #clock = UnixClock.now()
   /** Of the run; before it begins, of its preparation. */
   #startNs = monotonicNs()
@@ -56,10 +60,16 @@ export class RunOutput {
     this.people.say(argumentsLine(flags))
     this.#stdout = new LineWriter(options.stdout ?? STDOUT, {
       onClosed: options.onClosed,
-      onError: error => this.warn(`standard output: ${error.message}`),
+      onError: error => this.#lose('standard output', error),
     })
-    this.#file = results === undefined || results === '-' ? undefined : openResults(results)
-    const logs = logRoot === undefined ? undefined : LogFolder.open(logRoot, jobName(flags, new Date()))
+    this.#file =
+      results === undefined || results === '-'
+        ? undefined
+        : openResults(results, error => this.#lose(results, error))
+    const logs =
+      logRoot === undefined
+        ? undefined
+        : LogFolder.open(logRoot, jobName(flags, new Date()), warning => this.warn(warning))
     this.#logs = logs instanceof LogFolder ? logs : undefined
     this.#files = [this.#file?.lines, this.#logs?.results.lines].filter(writer => writer !== undefined)
     this.collector = new Collector(facts, [...(results === '-' ? [this.#stdout] : []), ...this.#files])
@@ -69,8 +79,18 @@ export class RunOutput {
 
   /** Said at once, and again in the summary. */
   warn(message: string): void {
-    this.people.say(`warning: ${message}`)
+    this.#say(message)
     this.collector.warn(message)
+  }
+
+  #say(message: string): void {
+    if (!this.#said.has(message)) this.people.say(`warning: ${message}`)
+    this.#said.add(message)
+  }
+
+  #lose(what: string, error: Error): void {
+    this.#lost ??= `${what} could not be written: ${error.message}`
+    this.warn(`${what} could not be written: ${error.message}`)
   }
 
   note(message: string): void {
@@ -104,9 +124,11 @@ export class RunOutput {
     people.stopBar()
     const summary = collector.summary({ ...end, clock, ...(this.#logs && { logDir: this.#logs.path }) })
     await collector.written()
+    this.#judge(summary)
     for (const lines of this.#files) lines.write(JSON.stringify(summary))
     const fault = await this.#file?.finish()
-    if (fault) this.#late(summary, `${this.options.results} could not be written: ${fault.message}`)
+    if (fault) this.#lose(this.options.results!, fault)
+    this.#judge(summary)
     const contents = {
       facts,
       cards: collector.cards,
@@ -122,6 +144,7 @@ export class RunOutput {
     for (const warning of (await this.#logs?.finish(contents)) ?? []) this.#late(summary, warning)
     this.#stdout.write(JSON.stringify(summary))
     await this.#stdout.flushed()
+    this.#judge(summary)
 
     const measured = contents.done.filter(request => request >= facts.warmup)
     const { completed, failed, asked } = summary.requests
@@ -142,14 +165,21 @@ export class RunOutput {
   }
 
   #late(summary: SummaryLine, message: string): void {
-    this.people.say(`warning: ${message}`)
-    summary.warnings.push(message)
+    this.#say(message)
+    if (!summary.warnings.includes(message)) summary.warnings.push(message)
+  }
+
+  /** A run that has lost an output has failed, however well it went otherwise. */
+  #judge(summary: SummaryLine): void {
+    if (this.#lost === undefined) return
+    this.#late(summary, this.#lost)
+    if (summary.exit.status === 0) summary.exit = { status: 1, reason: 'failed', message: this.#lost }
   }
 }
 
-function openResults(path: string): LinesFile {
+function openResults(path: string, onFault: (error: Error) => void): LinesFile {
   try {
-    return new LinesFile(path)
+    return new LinesFile(path, onFault)
   } catch (error) {
     throw new UsageError(`--results ${path}: ${(error as Error).message}`)
   }
