@@ -10,6 +10,12 @@ const SCORE_DIGITS = 7
 const isRandom = (weights: string): boolean => weights.startsWith('random:')
 
 /** Makes the lines of single requests. */
+/** A decoder as steps name it: `libav`, or with the reason for it, `libav (not nvdec: codec)`. */
+function decoderOf(name = 'none'): { decoder: string; decoder_reason?: string } {
+  const [, decoder, reason] = /^(.*?) \((.*)\)$/.exec(name) ?? []
+  return decoder && reason ? { decoder, decoder_reason: reason } : { decoder: name }
+}
+
 export class Outcomes {
   readonly #weights: { weights?: string }
 
@@ -37,7 +43,7 @@ export class Outcomes {
         score: Number(score.toPrecision(SCORE_DIGITS)),
       })),
       clips: ledger.clips(request),
-      decoder: ledger.decoder(request) ?? 'none',
+      ...decoderOf(ledger.decoder(request)),
       frames_needed: ledger.framesNeeded(request),
       frames_decoded: ledger.framesDecoded(request),
       steps: this.#steps(request),

@@ -40,6 +40,7 @@ export const resultSchema = v.pipe(
     ),
     clips: count('Clips that were classified'),
     decoder: text('What decoded the video'),
+    decoder_reason: v.optional(text('Why it was not decoded as the configuration asks')),
     frames_needed: count('Frames in the clips'),
     frames_decoded: count('Frames decoded to get them'),
     steps: v.array(stepOfResult),
