@@ -9,13 +9,13 @@ const SCORE_DIGITS = 7
 
 const isRandom = (weights: string): boolean => weights.startsWith('random:')
 
-/** Makes the lines of single requests. */
 /** A decoder as steps name it: `libav`, or with the reason for it, `libav (not nvdec: codec)`. */
 function decoderOf(name = 'none'): { decoder: string; decoder_reason?: string } {
   const [, decoder, reason] = /^(.*?) \((.*)\)$/.exec(name) ?? []
   return decoder && reason ? { decoder, decoder_reason: reason } : { decoder: name }
 }
 
+/** Makes the lines of single requests. */
 export class Outcomes {
   readonly #weights: { weights?: string }
 
