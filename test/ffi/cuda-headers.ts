@@ -91,7 +91,7 @@ const KINDS: Partial<Record<FFIType, string>> = {
   [FFIType.u8]: 'u1',
   [FFIType.i32]: 'i4',
   [FFIType.u32]: 'u4',
-  [FFIType.i64]: 'i8',
+  [FFIType.i64_fast]: 'i8',
   [FFIType.u64]: 'u8',
   [FFIType.f32]: 'f4',
   [FFIType.ptr]: 'p',

@@ -1,0 +1,350 @@
+import { ptr } from 'bun:ffi'
+import { type CapturedGraph, captureGraph, destroyGraph, launchGraph } from '../../../ffi/cuda/graph.ts'
+import { allocate, copy, fillBytes, free, upload } from '../../../ffi/cuda/memory.ts'
+import { Owner } from '../../../ffi/cuda/owner.ts'
+import { synchronizeStream } from '../../../ffi/cuda/stream.ts'
+import { type CUstream, type DevicePointer, offset } from '../../../ffi/cuda/types.ts'
+import {
+  BoundMemory,
+  type ConvolutionMemory,
+  createCudnn,
+  destroyCudnn,
+  type ElementType,
+} from '../../../ffi/cudnn/graph.ts'
+import type { Linear } from '../../../models/network.ts'
+import type { ExecutorOptions } from '../executor.ts'
+import { type Arena, planArena } from './arena.ts'
+import { clipCounts, roundUp } from './clip-counts.ts'
+import { NetworkKernels } from './kernels.ts'
+import { BYTES, type ClipLayout, clipBytes, type Precision, type Strides, steppedStrides } from './layout.ts'
+import { type ConvolutionOperation, lifetimes, makeProgram, type Operation, type Program } from './program.ts'
+import { type TunedConvolution, Tuner } from './tune.ts'
+import { packBias, packFilter, packLinear } from './weights.ts'
+
+export interface CudaExecutorOptions extends Omit<ExecutorOptions, 'threads'> {
+  /** Of the device whose context is this thread's; everything is put on it. */
+  readonly stream: CUstream
+  readonly precision: Precision
+  /** Numbers of clips to make graphs for, ascending, the last of them `maxClips`; by default a few of all sizes. */
+  readonly counts?: readonly number[]
+}
+
+/** What was chosen and captured for one number of clips. */
+export interface GraphReport {
+  readonly clips: number
+  /** Kernels, copies and fills of its graph. */
+  readonly nodes: number
+  readonly convolutions: readonly { readonly name: string; readonly ms: number; readonly engine: number }[]
+}
+
+/** Logits: [clips, classes] in float32. */
+export interface LogitsLayout {
+  readonly classes: number
+}
+
+/**
+ * Runs layers of a network on one GPU, all on one stream and in its order. A batch is first put together in the
+ * executor's own input, then launched; the host waits for nothing.
+ */
+export interface CudaExecutor {
+  /** How a clip of the input lies in memory. */
+  readonly input: ClipLayout
+  /** How a clip of the output does: features, or logits after layer 5. */
+  readonly output: ClipLayout | LogitsLayout
+  readonly outputBytes: number
+  /** Clips that fit into the output's memory must be as many as the graph makes: this many, for so many clips. */
+  padded(clips: number): number
+  readonly graphs: readonly GraphReport[]
+  /** Copies clips of the input's layout to the next batch, from clip `at` of it on. @throws {NativeError} */
+  gather(from: DevicePointer, clips: number, at: number): void
+  /** The same for clips in another order of axes, or of another type: no more copies than `gather`. */
+  arrange(from: DevicePointer, type: ElementType, strides: Strides, clips: number, at: number): void
+  /**
+   * Runs the batch. Writes `padded(clips)` clips of output, of which the first `clips` mean something.
+   * @param output - aligned to 16 bytes
+   * @throws {RangeError} for clips out of range. @throws {NativeError}
+   */
+  launch(clips: number, output: DevicePointer): void
+  close(): void
+}
+
+/** Bytes of memory for engines to work in: enough for all that are fast. */
+const WORKSPACE_BYTES = 64 * 2 ** 20
+
+const POOLED = 'pooled'
+
+/** Addresses of filters and biases, by name of the convolution, and of the linear layer. */
+interface Weights {
+  readonly filters: ReadonlyMap<string, { filter: DevicePointer; bias: DevicePointer }>
+  readonly linear?: { weight: DevicePointer; bias: DevicePointer }
+}
+
+const isConvolution = (operation: Operation): operation is ConvolutionOperation =>
+  operation.kind === 'convolution'
+
+class Executor implements CudaExecutor {
+  readonly #owner = new Owner()
+  readonly #program: Program
+  readonly #kernels: NetworkKernels
+  readonly #weights: Weights
+  readonly #arena: Arena
+  readonly #memory: DevicePointer
+  readonly #workspace: DevicePointer
+  readonly #tuner: Tuner
+  readonly #counts: readonly number[]
+  /** By number of clips: all operations but the last. */
+  readonly #graphs = new Map<number, CapturedGraph>()
+  /** The last convolution, where there is no linear layer, by number of clips. */
+  readonly #last = new Map<number, TunedConvolution>()
+  readonly #bound = new Map<string, BoundMemory>()
+  readonly graphs: GraphReport[] = []
+  readonly input: ClipLayout
+  readonly output: ClipLayout | LogitsLayout
+  readonly outputBytes: number
+
+  constructor(readonly options: CudaExecutorOptions) {
+    const { network, startIndex, endIndex, frames, size, precision, maxClips, stream } = options
+    const clip = { frames, height: size, width: size }
+    this.#program = makeProgram(network, startIndex, endIndex, clip, precision)
+    const { values, input, output, linear } = this.#program
+    this.input = values.get(input)!
+    this.output = linear ? { classes: linear.classes } : values.get(output)!
+    this.outputBytes = linear ? 4 * linear.classes : clipBytes(values.get(output)!)
+    this.#counts = options.counts ?? clipCounts(maxClips)
+    try {
+      this.#kernels = this.#owner.own(new NetworkKernels(), kernels => kernels.close())
+      this.#weights = this.#upload()
+      this.#arena = this.#plan()
+      this.#memory = this.#allocate(this.#arena.bytes, `activations of ${maxClips} clips`)
+      fillBytes(this.#memory, 0, this.#arena.bytes, stream)
+      this.#workspace = this.#allocate(WORKSPACE_BYTES, 'workspace')
+      const handle = this.#owner.own(createCudnn(stream), destroyCudnn)
+      this.#tuner = this.#owner.own(
+        new Tuner({
+          handle,
+          stream,
+          workspace: this.#workspace,
+          workspaceBytes: WORKSPACE_BYTES,
+          tensorCores: precision !== 'fp32',
+        }),
+        tuner => tuner.close(),
+      )
+      this.#fillInput()
+      for (const count of [...this.#counts].reverse()) this.#prepare(count)
+      this.graphs.reverse()
+      synchronizeStream(stream)
+    } catch (error) {
+      this.#owner.close()
+      throw error
+    }
+  }
+
+  #allocate(bytes: number, what: string): DevicePointer {
+    const { startIndex, endIndex } = this.options
+    const purpose = {
+      what: `the network's ${what} (layers ${startIndex} to ${endIndex})`,
+      lower: 'the batch size (-b), the clips of a video, or the number of network replicas on this GPU',
+    }
+    return this.#owner.own(allocate(bytes, purpose), free)
+  }
+
+  #convolutions(): ConvolutionOperation[] {
+    return this.#program.operations.filter(isConvolution)
+  }
+
+  #upload(): Weights {
+    const { stream } = this.options
+    const { type } = this.input
+    const pieces: { data: Float32Array | Float16Array; at: number }[] = []
+    let bytes = 0
+    const place = (data: Float32Array | Float16Array): number => {
+      const at = bytes
+      pieces.push({ data, at })
+      bytes = Math.ceil((at + data.byteLength) / 256) * 256
+      return at
+    }
+    const filters = this.#convolutions().map(({ convolution }) => ({
+      name: convolution.name,
+      filter: place(packFilter(convolution, type)),
+      bias: place(packBias(convolution, type)),
+    }))
+    const { linear } = this.#program
+    const ends = linear && { weight: place(packLinear(linear)), bias: place(Float32Array.from(linear.bias)) }
+    const memory = this.#allocate(bytes, 'weights')
+    // Memory that is not page-locked has been read once a copy from it returns.
+    for (const { data, at } of pieces) upload(offset(memory, at), ptr(data), data.byteLength, stream)
+    return {
+      filters: new Map(
+        filters.map(({ name, filter, bias }) => [
+          name,
+          { filter: offset(memory, filter), bias: offset(memory, bias) },
+        ]),
+      ),
+      linear: ends && { weight: offset(memory, ends.weight), bias: offset(memory, ends.bias) },
+    }
+  }
+
+  /** Places of all values for the most clips; fewer use the front of each. */
+  #plan(): Arena {
+    const { operations, values, output, linear } = this.#program
+    const { maxClips } = this.options
+    const lives = lifetimes(this.#program, maxClips)
+    const end = operations.length
+    if (linear) {
+      const bytes = 4 * maxClips * values.get(output)!.padded
+      lives.push({ name: POOLED, bytes, first: end, last: end })
+    }
+    return planArena(lives)
+  }
+
+  #at(value: string): DevicePointer {
+    return offset(this.#memory, this.#arena.offsets.get(value)!)
+  }
+
+  /** Something like clips, so that the values that are measured with are like those of work. */
+  #fillInput(): void {
+    const { input, options } = this
+    const bytes = clipBytes(input)
+    const buffer = new ArrayBuffer(bytes)
+    const data = input.type === 'f16' ? new Float16Array(buffer) : new Float32Array(buffer)
+    for (let i = 0; i < data.length; i++)
+      data[i] = i % input.padded < input.channels ? 2 * Math.sin(i * i) : 0
+    for (let clip = 0; clip < options.maxClips; clip++)
+      upload(offset(this.#at(this.#program.input), clip * bytes), ptr(data), bytes, options.stream)
+  }
+
+  #memoryOf({ convolution, input, output, residual }: ConvolutionOperation): ConvolutionMemory {
+    const { filter, bias } = this.#weights.filters.get(convolution.name)!
+    const z = residual === undefined ? {} : { residual: this.#at(residual) }
+    return { input: this.#at(input), filter, bias, output: this.#at(output), ...z }
+  }
+
+  /** Chooses how to run every convolution for so many clips, and captures all operations but the last. */
+  #prepare(clips: number): void {
+    const { operations, linear } = this.#program
+    const { stream } = this.options
+    const report: { name: string; ms: number; engine: number }[] = []
+    const runs = operations.map(operation => {
+      if (!isConvolution(operation)) {
+        const run = () => this.#pick(operation, clips)
+        run()
+        return run
+      }
+      const memory = this.#memoryOf(operation)
+      const { name } = operation.convolution
+      const tuned = this.#tuner.choose(name, operation.problem(clips), memory)
+      report.push({ name, ms: tuned.ms, engine: tuned.plan.engine.index })
+      const bound = this.#own(new BoundMemory(memory, this.#workspace))
+      if (operation === operations.at(-1)) this.#last.set(clips, tuned)
+      const run = () => tuned.plan.execute(bound)
+      run()
+      return run
+    })
+    const { output, values } = this.#program
+    if (linear)
+      runs.push(() =>
+        this.#kernels.pool(this.#at(output), values.get(output)!, this.#pooled(), clips, stream),
+      )
+    else runs.pop()
+    const graph = captureGraph(stream, () => {
+      for (const run of runs) run()
+    })
+    this.#graphs.set(clips, this.#owner.own(graph, destroyGraph))
+    this.graphs.push({ clips, nodes: graph.nodes, convolutions: report })
+  }
+
+  #own<T extends { close(): void }>(made: T): T {
+    return this.#owner.own(made, m => m.close())
+  }
+
+  #pooled(): DevicePointer {
+    return this.#at(POOLED)
+  }
+
+  #pick(operation: Exclude<Operation, ConvolutionOperation>, clips: number): void {
+    const { values } = this.#program
+    const from = values.get(operation.input)!
+    const to = values.get(operation.output)!
+    const strides = steppedStrides(from, operation.step)
+    const { stream } = this.options
+    this.#kernels.arrange(
+      this.#at(operation.input),
+      from.type,
+      strides,
+      this.#at(operation.output),
+      to,
+      clips,
+      stream,
+    )
+  }
+
+  padded(clips: number): number {
+    return roundUp(clips, this.#counts)
+  }
+
+  #check(clips: number, at: number): void {
+    if (clips < 1 || at < 0 || at + clips > this.options.maxClips)
+      throw new RangeError(
+        `network: clips ${at} to ${at + clips} of a batch of at most ${this.options.maxClips}`,
+      )
+  }
+
+  #place(at: number): DevicePointer {
+    return offset(this.#at(this.#program.input), at * clipBytes(this.input))
+  }
+
+  gather(from: DevicePointer, clips: number, at: number): void {
+    this.#check(clips, at)
+    copy(this.#place(at), from, clips * clipBytes(this.input), this.options.stream)
+  }
+
+  arrange(from: DevicePointer, type: ElementType, strides: Strides, clips: number, at: number): void {
+    this.#check(clips, at)
+    this.#kernels.arrange(from, type, strides, this.#place(at), this.input, clips, this.options.stream)
+  }
+
+  launch(clips: number, output: DevicePointer): void {
+    this.#check(clips, 0)
+    const count = this.padded(clips)
+    const { stream } = this.options
+    launchGraph(this.#graphs.get(count)!, stream)
+    const { linear } = this.#program
+    if (linear) this.#launchLinear(linear, clips, output)
+    else this.#last.get(count)!.plan.execute(this.#boundTo(output))
+  }
+
+  #launchLinear({ classes }: Linear, clips: number, output: DevicePointer): void {
+    const { weight, bias } = this.#weights.linear!
+    const { padded } = this.#program.values.get(this.#program.output)!
+    this.#kernels.linear(this.#pooled(), padded, weight, bias, output, classes, clips, this.options.stream)
+  }
+
+  /** The last convolution's memory with this output, of which there are as many as slots. */
+  #boundTo(output: DevicePointer): BoundMemory {
+    const key = String(output)
+    let bound = this.#bound.get(key)
+    if (!bound) {
+      const last = this.#program.operations.at(-1) as ConvolutionOperation
+      bound = this.#own(new BoundMemory({ ...this.#memoryOf(last), output }, this.#workspace))
+      this.#bound.set(key, bound)
+    }
+    return bound
+  }
+
+  close(): void {
+    synchronizeStream(this.options.stream)
+    this.#owner.close()
+  }
+}
+
+/**
+ * Makes layers of a network ready on this thread's GPU: weights in its memory, every convolution in the way that
+ * measured fastest, a graph for each of a few numbers of clips. That takes seconds; nothing is chosen later.
+ * @throws {UsageError} for layers that the network does not have, or clips too small for them
+ * @throws {LibraryError} without cuDNN
+ * @throws {NativeError} such as of memory that is short
+ */
+export const createCudaExecutor = (options: CudaExecutorOptions): CudaExecutor => new Executor(options)
+
+/** Bytes of an element of a layout. */
+export const elementBytes = ({ type }: ClipLayout): number => BYTES[type]

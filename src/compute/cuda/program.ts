@@ -1,0 +1,150 @@
+import { denseStrides, type FusedConvolution, type Quad } from '../../../ffi/cudnn/graph.ts'
+import type { Convolution, Linear, Network } from '../../../models/network.ts'
+import { type ClipSize, convolvedSize, cutShape, layerRange } from '../../../models/shapes.ts'
+import type { Lifetime } from './arena.ts'
+import {
+  type ClipLayout,
+  clipBytes,
+  clipLayout,
+  elementType,
+  type Precision,
+  paddedChannels,
+} from './layout.ts'
+
+/** A convolution, as one in two dimensions over a view of its input. */
+export interface ConvolutionOperation {
+  readonly kind: 'convolution'
+  readonly convolution: Convolution
+  readonly input: string
+  readonly output: string
+  readonly residual?: string
+  /** What cuDNN is asked for, for so many clips. */
+  problem(clips: number): FusedConvolution
+}
+
+/** Takes every `step`th place along frames, rows and columns. */
+export interface PickOperation {
+  readonly kind: 'pick'
+  readonly input: string
+  readonly output: string
+  readonly step: readonly [number, number, number]
+}
+
+export type Operation = ConvolutionOperation | PickOperation
+
+/** Layers of a network as operations in order, and the values between them. */
+export interface Program {
+  readonly operations: readonly Operation[]
+  /** How each value lies in memory, by name: `cut0`, `stem.spatial`... */
+  readonly values: ReadonlyMap<string, ClipLayout>
+  readonly input: string
+  /** The last value that a convolution makes. */
+  readonly output: string
+  /** What follows the mean over places, after the fifth layer. */
+  readonly linear?: Linear
+}
+
+/**
+ * The convolution over a view of dense features: 1 x k x k over clips times frames; k x 1 x 1 over frames and places;
+ * 1 x 1 x 1 with a stride in time over every so-manieth frame.
+ * @returns undefined where the frames kept are not equally far from each other across clips
+ */
+function viewOf(c: Convolution, input: ClipLayout): ((clips: number) => FusedConvolution) | undefined {
+  const { frames, height, width, padded, type } = input
+  const [kt, kh, kw] = c.kernel
+  const common = { type, bias: true, residual: c.residual !== undefined, relu: c.relu }
+  const filter = (h: number, w: number): Quad => [paddedChannels(c.channelsOut), padded, h, w]
+  const [stepT, stepH, stepW] = c.stride
+  const [padT, padH, padW] = c.padding
+  if (kh === 1 && kw === 1 && stepH === 1 && stepW === 1) {
+    const view = (clips: number): Quad => [clips, padded, frames, height * width]
+    return clips => ({
+      ...common,
+      input: view(clips),
+      inputStrides: denseStrides(view(clips)),
+      filter: filter(kt, 1),
+      stride: [stepT, 1],
+      padding: [padT, 0],
+    })
+  }
+  if (kt !== 1 || padT !== 0 || frames % stepT !== 0) return undefined
+  return clips => ({
+    ...common,
+    input: [(clips * frames) / stepT, padded, height, width],
+    inputStrides: [stepT * height * width * padded, 1, width * padded, padded],
+    filter: filter(kh, kw),
+    stride: [stepH, stepW],
+    padding: [padH, padW],
+  })
+}
+
+/** The operations of one convolution: one, or two where its input has no view that it is a plain convolution of. */
+function operationsOf(c: Convolution, values: Map<string, ClipLayout>): Operation[] {
+  const from = values.get(c.input)!
+  const size = convolvedSize(c, [from.frames, from.height, from.width])
+  const to = clipLayout([c.channelsOut, ...size], from.type)
+  values.set(c.output, to)
+  const { residual } = c
+  const view = viewOf(c, from)
+  if (view)
+    return [
+      { kind: 'convolution', convolution: c, input: c.input, output: c.output, residual, problem: view },
+    ]
+  if (c.kernel.some(k => k !== 1))
+    throw new Error(`network: ${c.name} has a kernel of ${c.kernel.join(' x ')}, which is not a factor`)
+  const picked = `${c.name}.picked`
+  values.set(picked, { ...from, frames: to.frames, height: to.height, width: to.width })
+  const plain = viewOf({ ...c, stride: [1, 1, 1] }, values.get(picked)!)!
+  return [
+    { kind: 'pick', input: c.input, output: picked, step: c.stride },
+    { kind: 'convolution', convolution: c, input: picked, output: c.output, residual, problem: plain },
+  ]
+}
+
+/**
+ * Layers `startIndex` to `endIndex` as operations for clips of a size.
+ * @throws {UsageError} for layers that the network does not have, or clips too small for them
+ */
+export function makeProgram(
+  network: Network,
+  startIndex: number,
+  endIndex: number,
+  clip: ClipSize,
+  precision: Precision,
+): Program {
+  const layers = layerRange(network, startIndex, endIndex)
+  const input = `cut${startIndex - 1}`
+  const shape = cutShape(network.architecture, startIndex - 1, clip)
+  const values = new Map([[input, clipLayout(shape, elementType(precision))]])
+  const convolutions = layers.flatMap(layer => layer.convolutions)
+  const operations = convolutions.flatMap(convolution => operationsOf(convolution, values))
+  return {
+    operations,
+    values,
+    input,
+    output: convolutions.at(-1)!.output,
+    linear: layers.at(-1)!.linear,
+  }
+}
+
+/**
+ * The memory that `clips` clips of all values need, and for which operations. The input's is its own throughout, so
+ * that it can be filled again while a batch is computed; the output's is needed to the end.
+ */
+export function lifetimes({ operations, values, input, output }: Program, clips: number): Lifetime[] {
+  const end = operations.length
+  return [...values].map(([name, layout]) => {
+    const makes = operations.findIndex(operation => operation.output === name)
+    const uses = operations.findLastIndex(
+      operation =>
+        operation.input === name || (operation.kind === 'convolution' && operation.residual === name),
+    )
+    const first = name === input ? 0 : makes
+    return {
+      name,
+      bytes: clips * clipBytes(layout),
+      first,
+      last: name === input || name === output ? end : uses,
+    }
+  })
+}
