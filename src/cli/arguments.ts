@@ -7,9 +7,9 @@ import { UsageError } from '../errors.ts'
  */
 const TWO_LETTER: Record<string, string> = { '-mi': '--mean_interval_ms', '-qs': '--queue_size' }
 
-/** Kinds of flags that do not stand without a value. */
-export const text = { type: 'string', requiresArg: true } as const
-export const number = { type: 'number', requiresArg: true } as const
+/** Kinds of flags: with exactly one value, the last one where they stand twice (the parser would add numbers up). */
+export const text = { type: 'string', nargs: 1 } as const
+export const number = { type: 'number', nargs: 1 } as const
 
 /** Flags of which the value may be a single dash, for standard output: `--results -`. */
 const DASH_VALUED = new Set(['--results'])

@@ -107,7 +107,11 @@ function commandLine(argv: string[], status: { code: number }): Argv {
   return yargs(argv)
     .scriptName('rnb')
     .usage('$0 runs video models of several steps on GPUs or the CPU, and measures them.')
-    .parserConfiguration({ 'duplicate-arguments-array': false, 'boolean-negation': false })
+    .parserConfiguration({
+      'duplicate-arguments-array': false,
+      'boolean-negation': false,
+      'parse-positional-numbers': false,
+    })
     .command(
       ['run', '$0'],
       'run a pipeline on videos that arrive at random, and measure it',
@@ -118,15 +122,20 @@ function commandLine(argv: string[], status: { code: number }): Argv {
       },
     )
     .command(
-      'infer <video..>',
+      'infer',
       'classify videos; a JSON line each on standard output',
+      // Not a positional of the parser's: of those, as of flags, it would keep the last.
       parser =>
         modelFlags(parser as Argv)
-          .positional('video', { type: 'string', array: true, demandOption: true, describe: 'video files' })
+          .usage('$0 infer VIDEO...\n\nClassify videos: a JSON line each on standard output.')
+          .strict(false)
+          .strictOptions()
           .example('$0 infer -c config/demo.json a.mp4 b.mp4 | jq -r ".top[0].label"', 'labels'),
       async flags => {
+        const videos = flags._.slice(1).map(String)
+        if (videos.length === 0) throw new UsageError('infer: name one or more videos')
         const { infer } = await import('./infer.ts')
-        status.code = await infer(flags.video, flags)
+        status.code = await infer(videos, flags)
       },
     )
     .command(

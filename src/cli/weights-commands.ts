@@ -47,7 +47,7 @@ export function weightsCommands(parser: Argv, status: { code: number }): Argv {
           .positional('file', file)
           .positional('output', { type: 'string', demandOption: true, describe: 'safetensors file to write' })
           .option('dtype', {
-            requiresArg: true,
+            nargs: 1,
             choices: ['float32', 'float16'] as const,
             default: 'float32' as const,
             describe: 'type of floats',
