@@ -1,4 +1,6 @@
 import { readFileSync } from 'node:fs'
+import { describeDevice } from '../../ffi/cuda/device.ts'
+import { gpuUse } from '../../ffi/nvml.ts'
 import { loadNetwork } from '../../models/load.ts'
 import type { Network } from '../../models/network.ts'
 import { drawSchedule } from '../client/schedule.ts'
@@ -53,11 +55,19 @@ function videoPaths(flags: RunFlags, config: Config, named: readonly string[] | 
   return findVideos(root).map(video => video.path)
 }
 
-/** The network that steps would run on devices that this build has no executor for. @throws {UsageError} */
-function checkDevices(plan: Plan): void {
-  const elsewhere = plan.instances.find(({ device }) => device !== CPU)
-  if (elsewhere)
-    throw new UsageError(`${elsewhere.name}: this version runs on the CPU only; use --device cpu`)
+/**
+ * RnB's rule: a GPU that another process computes on would give wrong figures.
+ * @throws {UsageError} naming the GPU and the processes, unless it is to be shared
+ */
+function checkGpus(plan: Plan, share: boolean): void {
+  const devices = new Set(plan.instances.map(({ device }) => device).filter(device => device !== CPU))
+  if (share) return
+  for (const device of devices) {
+    const others = gpuUse(describeDevice(device).uuid).processes.filter(({ pid }) => pid !== process.pid)
+    if (others.length === 0) continue
+    const pids = others.map(({ pid }) => pid).join(', ')
+    throw new UsageError(`gpu ${device} is in use by process ${pids}; wait for it, or run with --share-gpu`)
+  }
 }
 
 /**
@@ -112,7 +122,7 @@ export function prepare(flags: RunFlags, named?: readonly string[]): Prepared {
     },
     host,
   )
-  checkDevices(plan)
+  checkGpus(plan, flags.share_gpu)
   const requestVideo = named
     ? Uint32Array.from(named, (_, i) => i)
     : drawVideos(schedule.length, videos, flags.seed)

@@ -11,7 +11,7 @@ import { type RnbArguments, TERMINATION } from '../results/log-folder.ts'
 import { RunOutput } from '../results/output.ts'
 import type { ExitReason } from '../results/schema.ts'
 import { CPU } from '../steps/step.ts'
-import { intervalMs, type RunFlags } from './arguments.ts'
+import { arrivalOf, intervalMs, type RunFlags } from './arguments.ts'
 import { EXIT } from './exit.ts'
 import { type Prepared, prepare } from './prepare.ts'
 import { versions } from './versions.ts'
@@ -28,6 +28,13 @@ const rnbArguments = (flags: RunFlags, prepared: Prepared): RnbArguments => ({
   videos: prepared.schedule.length,
 })
 
+/** How much was asked of the pipeline, in words. */
+function loadOf(flags: RunFlags): string {
+  if (arrivalOf(flags) === 'bulk') return 'all requests at once'
+  const interval = intervalMs(flags)
+  return `${Number((1000 / interval).toPrecision(4))} requests/s (one in ${Number(interval.toPrecision(4))} ms)`
+}
+
 interface Conclusion {
   status: number
   reason: ExitReason
@@ -35,7 +42,12 @@ interface Conclusion {
 }
 
 /** What the end of a run means for the shell, and in a sentence. */
-function conclude(ending: Ending, prepared: Prepared, { completed, failed }: Collector): Conclusion {
+function conclude(
+  ending: Ending,
+  flags: RunFlags,
+  prepared: Prepared,
+  { completed, failed }: Collector,
+): Conclusion {
   switch (ending.kind) {
     case 'crashed':
       return { status: EXIT.failed, reason: 'failed', message: `${ending.worker} failed: ${ending.message}` }
@@ -44,9 +56,9 @@ function conclude(ending: Ending, prepared: Prepared, { completed, failed }: Col
     case 'full': {
       const { name, capacity } = prepared.plan.queues[ending.queue]!
       const message =
-        `the queue '${name}' was full (${capacity} items) at request ${ending.request} of ` +
-        `${prepared.schedule.length}: this placement cannot carry the load; raise --mean_interval_ms or ` +
-        '--queue_size, or add instances'
+        `the queue '${name}' was full (${capacity} ${capacity === 1 ? 'item' : 'items'}) at request ` +
+        `${ending.request} of ${prepared.schedule.length}: this placement cannot carry the load of ` +
+        `${loadOf(flags)}; raise --mean_interval_ms or --queue_size, or add instances`
       return { status: EXIT.queueFull, reason: 'queue_full', message }
     }
     case 'interrupted':
@@ -182,7 +194,7 @@ export async function run(flags: RunFlags, named?: readonly string[]): Promise<n
     output.discard()
     throw new UsageError(ending.message)
   }
-  const conclusion = conclude(ending, prepared, output.collector)
+  const conclusion = conclude(ending, flags, prepared, output.collector)
   const { exit } = await output.finish({
     ...conclusion,
     endNs: monotonicNs(),

@@ -1,7 +1,10 @@
 import * as v from 'valibot'
+import { copyPeer } from '../../ffi/cuda/memory.ts'
+import { offset } from '../../ffi/cuda/types.ts'
 import { UsageError } from '../errors.ts'
 import type { Item } from '../queue/item.ts'
-import type { Emit, StepContext, StepInstance, StepKind } from './step.ts'
+import { tensorBytes } from '../queue/tensor.ts'
+import { CPU, type Emit, type StepContext, type StepInstance, type StepKind } from './step.ts'
 
 const batcherOptions = v.strictObject({
   /** Items that are joined to one. */
@@ -18,16 +21,35 @@ class Batcher implements StepInstance {
     const shares = items.flatMap(item => item.shares)
     const rows = shares.reduce((sum, share) => sum + share.clips, 0)
     const out: Item = { shares, ...this.context.allocate(rows), values: items.flatMap(item => item.values) }
-    for (let tensor = 0; tensor < out.tensors.length; tensor++) {
-      const target = this.context.view(out, tensor)
-      let at = 0
-      for (const item of items) {
-        const part = this.context.view(item, tensor)
-        target.set(part, at)
-        at += part.length
-      }
-    }
+    out.tensors.forEach((_, tensor) => {
+      if (this.context.outputs[tensor]!.memory === 'device') this.#joinOnGpu(items, out, tensor)
+      else this.#join(items, out, tensor)
+    })
     emit(out)
+  }
+
+  #join(items: readonly Item[], out: Item, tensor: number): void {
+    const target = this.context.view(out, tensor)
+    let at = 0
+    for (const item of items) {
+      const part = this.context.view(item, tensor)
+      target.set(part, at)
+      at += part.length
+    }
+  }
+
+  #joinOnGpu(items: readonly Item[], out: Item, tensor: number): void {
+    const gpu = this.context.gpu!
+    const target = gpu.address(out, tensor)
+    let at = 0
+    for (const item of items) {
+      const source = gpu.address(item, tensor)
+      const { shape } = item.tensors[tensor]!
+      const bytes = tensorBytes({ ...this.context.outputs[tensor]!, shape })
+      const to = offset(target.pointer, at)
+      copyPeer(to, target.context, source.pointer, source.context, bytes, gpu.stream)
+      at += bytes
+    }
   }
 }
 
@@ -35,11 +57,15 @@ class Batcher implements StepInstance {
 export const batcher: StepKind = {
   names: ['batcher', 'batcher.Batcher', 'Batcher'],
   options: batcherOptions,
-  shape(options, inputs) {
+  shape(options, inputs, _settings, { device, resident }) {
     const { batch } = options as BatcherOptions
     if (inputs.length === 0) throw new UsageError('a batcher joins tensors, and none arrive')
+    if (inputs.some(({ memory }) => memory === 'device') && (device === CPU || !resident))
+      throw new UsageError(
+        'tensors on GPUs are joined on GPUs: this step and the one after it must run there',
+      )
     return {
-      outputs: inputs.map(({ shape: [rows, ...rest], type }) => ({ shape: [rows! * batch, ...rest], type })),
+      outputs: inputs.map(spec => ({ ...spec, shape: [spec.shape[0]! * batch, ...spec.shape.slice(1)] })),
       batch,
     }
   },

@@ -1,5 +1,6 @@
 import { ptr } from 'bun:ffi'
 import { upload } from '../../ffi/cuda/memory.ts'
+import type { DevicePointer } from '../../ffi/cuda/types.ts'
 import { type ClipLayout, type ClipPlace, clipFrameBytes } from '../../kernels/clip.ts'
 import { ClipKernel } from '../compute/cuda/clip.ts'
 import type { Item } from '../queue/item.ts'
@@ -47,16 +48,15 @@ class NvdecReader {
   }
 
   /** @throws {NvdecRefusal} if the engines do not take this video */
-  async read(video: Video, clips: readonly Clip[], out: Item): Promise<ReadFacts> {
+  async read(video: Video, clips: readonly Clip[], out: DevicePointer): Promise<ReadFacts> {
     const { clip_frames: frames, size } = this.options
     const { indices, places } = wantedFrames(clips)
-    const base = this.gpu.address(out, 0).pointer
     const frameBytes = clipFrameBytes(LAYOUT, size)
     const placesOf = ({ index, luma, chroma }: SurfaceFrame): ClipPlace[] =>
       (places.get(index) ?? []).map(({ clip, time }) => ({
         luma,
         chroma,
-        out: base + (clip * frames + time) * frameBytes,
+        out: out + (clip * frames + time) * frameBytes,
       }))
     const framesDecoded = await this.#decoder.decode(
       video.info,
@@ -94,11 +94,11 @@ class UploadingReader {
     this.#pixels = new Float16Array(new ArrayBuffer(HALF_BYTES * elements(gpuClipShape(options))))
   }
 
-  async read(video: Video, clips: readonly Clip[], out: Item): Promise<ReadFacts> {
+  async read(video: Video, clips: readonly Clip[], out: DevicePointer): Promise<ReadFacts> {
     const facts = await this.#reader.read(video, clips, this.#planes)
     const length = this.#interleave(clips.length)
     // From memory that is not page-locked, it has been read when the call returns: it can be written again.
-    upload(this.gpu.address(out, 0).pointer, ptr(this.#pixels), HALF_BYTES * length, this.gpu.stream)
+    upload(out, ptr(this.#pixels), HALF_BYTES * length, this.gpu.stream)
     return facts
   }
 
@@ -121,22 +121,22 @@ class UploadingReader {
   }
 }
 
-/** One thread of a loader on a GPU: on its engines, or, past `decoders` threads, on the CPU. */
-export class GpuLoader implements StepInstance {
+/** Reads clips into a GPU's memory: with its engines, or on the CPU what these do not take. */
+export class GpuReader {
   readonly #nvdec: NvdecReader | undefined
   #uploading: UploadingReader | undefined
 
-  constructor(readonly context: StepContext) {
-    const options = context.options as ClipOptions
-    if (context.worker < context.decoders) this.#nvdec = new NvdecReader(options, context.gpu!)
+  /** @param engines whether to use the GPU's decoders at all */
+  constructor(
+    readonly options: ClipOptions,
+    readonly gpu: StepGpu,
+    engines: boolean,
+  ) {
+    if (engines) this.#nvdec = new NvdecReader(options, gpu)
   }
 
-  async run(items: readonly Item[], emit: Emit): Promise<void> {
-    for (const item of items)
-      await loadClips(this.context, item, emit, (video, clips, out) => this.#read(video, clips, out))
-  }
-
-  async #read(video: Video, clips: Clip[], out: Item): Promise<ReadFacts> {
+  /** @param out room for the clips, as `gpuClipShape` says; filled once the stream has come this far */
+  async read(video: Video, clips: readonly Clip[], out: DevicePointer): Promise<ReadFacts> {
     try {
       if (this.#nvdec) return await this.#nvdec.read(video, clips, out)
     } catch (error) {
@@ -147,13 +147,34 @@ export class GpuLoader implements StepInstance {
     return this.#onCpu(video, clips, out)
   }
 
-  #onCpu(video: Video, clips: Clip[], out: Item): Promise<ReadFacts> {
-    this.#uploading ??= new UploadingReader(this.context.options as ClipOptions, this.context.gpu!)
+  #onCpu(video: Video, clips: readonly Clip[], out: DevicePointer): Promise<ReadFacts> {
+    this.#uploading ??= new UploadingReader(this.options, this.gpu)
     return this.#uploading.read(video, clips, out)
   }
 
   close(): void {
     this.#nvdec?.close()
     this.#uploading?.close()
+  }
+}
+
+/** One thread of a loader on a GPU: on its engines, or, past `decoders` threads, on the CPU. */
+export class GpuLoader implements StepInstance {
+  readonly #reader: GpuReader
+
+  constructor(readonly context: StepContext) {
+    const engines = context.worker < context.decoders
+    this.#reader = new GpuReader(context.options as ClipOptions, context.gpu!, engines)
+  }
+
+  async run(items: readonly Item[], emit: Emit): Promise<void> {
+    for (const item of items)
+      await loadClips(this.context, item, emit, (video, clips, out) =>
+        this.#reader.read(video, clips, this.context.gpu!.address(out, 0).pointer),
+      )
+  }
+
+  close(): void {
+    this.#reader.close()
   }
 }

@@ -2,6 +2,7 @@ import * as v from 'valibot'
 import type { NetworkExecutor } from '../compute/executor.ts'
 import type { Item } from '../queue/item.ts'
 import { elements } from '../queue/tensor.ts'
+import { GpuNetwork } from './gpu-network.ts'
 import { createExecutor, describeNetwork } from './network-model.ts'
 import type { Emit, StepContext, StepInstance, StepKind } from './step.ts'
 
@@ -21,6 +22,8 @@ export const networkEntries = {
   /** Number of classes and blocks in each stage, where there is no checkpoint to say so. */
   num_classes: v.optional(v.pipe(v.number(), v.integer(), v.minValue(1))),
   layer_sizes: v.optional(v.pipe(v.array(v.pipe(v.number(), v.integer(), v.minValue(1))), v.length(4))),
+  /** How exactly a GPU computes: float16 with sums in float32, TF32, or float32. */
+  precision: v.optional(v.picklist(['fp16', 'tf32', 'fp32']), 'fp16'),
   /** CPU threads of one instance; the host's cores shared evenly by default. */
   threads: v.optional(v.pipe(v.number(), v.integer(), v.minValue(1))),
 }
@@ -77,9 +80,9 @@ class Network implements StepInstance {
 export const network: StepKind = {
   names: ['network', 'models.r2p1d.model.R2P1DRunner', 'R2P1DRunner'],
   options: networkOptions,
-  shape(options, inputs, settings) {
-    const { output, maxClips } = describeNetwork(options as NetworkOptions, inputs, settings)
-    return { outputs: [{ shape: [maxClips, ...output], type: 'f32' }], batch: settings.batch }
+  shape(options, inputs, settings, place) {
+    const output = describeNetwork(options as NetworkOptions, inputs, settings, place)
+    return { outputs: [output], batch: settings.batch }
   },
-  create: context => new Network(context),
+  create: context => (context.gpu ? new GpuNetwork(context) : new Network(context)),
 }

@@ -1,14 +1,17 @@
 import * as v from 'valibot'
+import { LAYERS } from '../../models/architecture.ts'
 import type { NetworkExecutor } from '../compute/executor.ts'
+import { UsageError } from '../errors.ts'
 import type { Item } from '../queue/item.ts'
 import { elements } from '../queue/tensor.ts'
 import { openVideo } from '../video/open.ts'
 import { type ClipOptions, clipEntries, weightsFit } from './clip-options.ts'
 import { ClipReader, clipShape } from './clip-reader.ts'
 import { clipsOf } from './clips.ts'
+import { GpuSingle } from './gpu-single.ts'
 import { type NetworkOptions, networkEntries, ordered } from './network.ts'
 import { createExecutor, describeNetwork } from './network-model.ts'
-import type { Emit, StepContext, StepInstance, StepKind } from './step.ts'
+import { CPU, type Emit, type StepContext, type StepInstance, type StepKind } from './step.ts'
 
 const singleOptions = v.pipe(v.strictObject({ ...clipEntries, ...networkEntries }), weightsFit(), ordered())
 type SingleOptions = ClipOptions & NetworkOptions
@@ -69,13 +72,15 @@ class Single implements StepInstance {
 export const single: StepKind = {
   names: ['single', 'models.r2p1d.model.R2P1DSingleStep', 'R2P1DSingleStep'],
   options: singleOptions,
-  shape(options, _inputs, settings) {
+  shape(options, _inputs, settings, { device }) {
     const own = options as SingleOptions
-    const { output, maxClips } = describeNetwork(own, [{ shape: clipShape(own), type: 'f32' }], {
-      ...settings,
-      batch: 1,
-    })
-    return { outputs: [{ shape: [maxClips, ...output], type: 'f32' }] }
+    const alone = { ...settings, batch: 1 }
+    const onCpu = { device: CPU, resident: false }
+    const output = describeNetwork(own, [{ shape: clipShape(own), type: 'f32' }], alone, onCpu)
+    if (device === CPU) return { outputs: [output] }
+    if (own.start_index !== 1 || own.end_index !== LAYERS)
+      throw new UsageError('a single step on a GPU runs the whole network: start_index 1, end_index 5')
+    return { outputs: [output], decoders: 1 }
   },
-  create: context => new Single(context),
+  create: context => (context.gpu ? new GpuSingle(context) : new Single(context)),
 }

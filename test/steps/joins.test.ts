@@ -12,6 +12,7 @@ import type { StepContext, StepInstance } from '../../src/steps/step.ts'
 function plainContext(rowShape: number[]): { context: StepContext; memory: Float32Array[] } {
   const memory: Float32Array[] = []
   const context = {
+    outputs: [{ shape: [1, ...rowShape], type: 'f32' }],
     view(item: Item, tensor: number) {
       const { slot, row, shape } = item.tensors[tensor]!
       const rowLength = elements(shape.slice(1))
