@@ -8,8 +8,8 @@
  * thread is a worker with a decoder of one shared pool, and decodes all frames of the file again and again, all mapped:
  * `decode` from packets in memory, as the C program does; `clips` makes each frame part of a clip tensor, too; `demux`
  * also reads the packets from the container each time. PROGRAM takes an elementary stream, a number of decoders, how
- * often to decode it, and nvcuvid's number of the codec, and prints an object with `fps`. Sides and modes take turns;
- * figures are medians over rounds. Files default to test videos beside the repository.
+ * often to decode it, and nvcuvid's number of the codec, and prints an object with `fps`. Sides and modes take turns,
+ * every other round backwards; figures are medians over rounds. Files default to test videos beside the repository.
  */
 import { once } from 'node:events'
 import { existsSync, mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs'
@@ -32,7 +32,7 @@ const { values: options, positionals } = parseArgs({
     peak: { type: 'string' },
     decoders: { type: 'string', default: '1,7,14,21' },
     rounds: { type: 'string', default: '3' },
-    seconds: { type: 'string', default: '1' },
+    seconds: { type: 'string', default: '1.5' },
     modes: { type: 'string', default: 'decode,clips,demux' },
     group: { type: 'string', default: '4' },
     delay: { type: 'string', default: '2' },
@@ -140,8 +140,15 @@ async function measure(path: string): Promise<Row[]> {
     const peak: number[] = []
     const seen = new Map<Mode, number[]>(modes.map(mode => [mode, []]))
     for (let round = 0; round < rounds; round++) {
-      if (options.peak) peak.push(await theirs(stream.file, count, repeats, stream.codec))
-      for (const mode of modes) seen.get(mode)!.push(await ours(path, count, mode, repeats))
+      const turns = [
+        async () => {
+          if (options.peak) peak.push(await theirs(stream.file, count, repeats, stream.codec))
+        },
+        ...modes.map(mode => async () => {
+          seen.get(mode)!.push(await ours(path, count, mode, repeats))
+        }),
+      ]
+      for (const turn of round % 2 === 0 ? turns : turns.reverse()) await turn()
     }
     const fps: Row['fps'] = {}
     for (const mode of modes) fps[mode] = Math.round(median(seen.get(mode)!))

@@ -1,4 +1,4 @@
-import { afterAll, beforeAll, describe, expect, test } from 'bun:test'
+import { afterAll, beforeAll, describe, expect, setDefaultTimeout, test } from 'bun:test'
 import { join } from 'node:path'
 import { allocate, fillBytes, free } from '../../ffi/cuda/memory.ts'
 import type { DevicePointer } from '../../ffi/cuda/types.ts'
@@ -22,6 +22,8 @@ import { haveNvdec, TestGpu } from './nvdec-shared.ts'
 const SIZE = 112
 const FRAMES = 8
 const STEP = 1 / 255
+
+setDefaultTimeout(60_000)
 
 let gpu: TestGpu
 let kernel: ClipKernel

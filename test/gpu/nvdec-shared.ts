@@ -63,16 +63,25 @@ export function planar(frame: Frame): Frame {
   const [luma, pairs] = frame.planes
   const columns = (frame.width + 1) >> 1
   const rows = (frame.height + 1) >> 1
-  const make = (width: number, height: number, sample: (x: number, y: number) => number) => {
+  const make = (
+    from: Frame['planes'][number],
+    width: number,
+    height: number,
+    first: number,
+    step: number,
+  ) => {
     const data = format === 'nv12' ? new Uint8Array(width * height) : new Uint16Array(width * height)
-    for (let y = 0; y < height; y++)
-      for (let x = 0; x < width; x++) data[y * width + x] = sample(x, y) >> PADDING[format]
+    const padding = PADDING[format]
+    for (let y = 0; y < height; y++) {
+      let at = y * from.stride + first
+      for (let x = y * width; x < (y + 1) * width; x++, at += step) data[x] = from.data[at]! >> padding
+    }
     return { data, stride: width }
   }
   const planes = [
-    make(frame.width, frame.height, (x, y) => luma!.data[y * luma!.stride + x]!),
-    make(columns, rows, (x, y) => pairs!.data[y * pairs!.stride + 2 * x]!),
-    make(columns, rows, (x, y) => pairs!.data[y * pairs!.stride + 2 * x + 1]!),
+    make(luma!, frame.width, frame.height, 0, 1),
+    make(pairs!, columns, rows, 0, 2),
+    make(pairs!, columns, rows, 1, 2),
   ]
   return { ...frame, format: PLANAR[format], planes }
 }

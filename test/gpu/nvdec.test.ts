@@ -1,4 +1,4 @@
-import { afterAll, beforeAll, describe, expect, test } from 'bun:test'
+import { afterAll, beforeAll, describe, expect, setDefaultTimeout, test } from 'bun:test'
 import { join } from 'node:path'
 import { libavStatus } from '../../ffi/libav/library.ts'
 import { VideoError } from '../../src/errors.ts'
@@ -6,7 +6,7 @@ import { Rng } from '../../src/rng.ts'
 import { LibavDecoder } from '../../src/video/libav-decoder.ts'
 import { NvdecRefusal } from '../../src/video/nvdec/refusal.ts'
 import { openVideo } from '../../src/video/open.ts'
-import type { Video } from '../../src/video/types.ts'
+import type { Frame, Video } from '../../src/video/types.ts'
 import {
   cleanVideos,
   frameMd5,
@@ -18,6 +18,8 @@ import {
 } from '../video/demux-shared.ts'
 import fixtures from './fixtures/truth.json'
 import { haveNvdec, planar, TestGpu } from './nvdec-shared.ts'
+
+setDefaultTimeout(60_000)
 
 let gpu: TestGpu
 beforeAll(() => {
@@ -50,6 +52,35 @@ async function cpuMd5s(video: Video, wanted: readonly number[]): Promise<Map<num
     decoder.close()
   }
   return seen
+}
+
+/** The inverse transform of these is not defined to the last bit. */
+const inexact = (name: string) => /mpeg[24]/.test(name)
+
+/** The least peak signal-to-noise ratio of a frame's plane against libav's, in decibels. */
+async function leastPsnr(video: Video): Promise<number> {
+  const wanted = range(0, video.frames)
+  const ours: Frame[] = []
+  await gpu.decoder.decode(video.info, video.packets(wanted), wanted, frames => {
+    for (const frame of frames) ours.push(planar(gpu.frame(frame)))
+  })
+  let least = Number.POSITIVE_INFINITY
+  const decoder = new LibavDecoder()
+  await decoder.decode(video.info, video.packets(wanted), wanted, frame => {
+    const own = ours[frame.index]!
+    expect([own.width, own.height]).toEqual([frame.width, frame.height])
+    own.planes.forEach(({ data, stride }, i) => {
+      const other = frame.planes[i]!
+      const rows = data.length / stride
+      let squares = 0
+      for (let y = 0; y < rows; y++)
+        for (let x = 0; x < stride; x++)
+          squares += (data[y * stride + x]! - other.data[y * other.stride + x]!) ** 2
+      least = Math.min(least, 10 * Math.log10((255 * 255 * data.length) / Math.max(squares, 1e-9)))
+    })
+  })
+  decoder.close()
+  return least
 }
 
 /** Whether NVDEC has to take a stream of the kind, or may refuse it, and why. */
@@ -90,6 +121,12 @@ const openable = (name: string) => haveLibav || !/\.(avi|ogv)$/.test(name)
 describe.skipIf(!haveNvdec || !haveVideos)('frames from NVDEC are FFmpeg’s, bit for bit', () => {
   test.each(cleanVideos.filter(openable))('%s', async name => {
     await withVideo(videosFolder + name, async video => {
+      if (inexact(name)) {
+        const psnr = await decoded(name, () => leastPsnr(video))
+        console.log(`${name}: at least ${psnr?.toFixed(1)} dB`)
+        if (psnr !== undefined) expect(psnr).toBeGreaterThan(45)
+        return
+      }
       const all = await decoded(name, () => md5s(video, range(0, video.frames)))
       if (!all) return
       expect([...all.keys()]).toEqual(range(0, truth[name]!.frames))
@@ -108,6 +145,12 @@ describe.skipIf(!haveNvdec)('small streams of other codecs, odd sizes and depths
     '%s',
     async (name, expected) => {
       await withVideo(join(import.meta.dir, 'fixtures', name), async video => {
+        if (inexact(name)) {
+          const psnr = await leastPsnr(video)
+          console.log(`${name}: at least ${psnr.toFixed(1)} dB`)
+          expect(psnr).toBeGreaterThan(45)
+          return
+        }
         const all = await decoded(name, () => md5s(video, range(0, video.frames)))
         if (all) expect([...all.values()]).toEqual(expected)
       })
@@ -135,7 +178,7 @@ describe.skipIf(!haveNvdec || !haveVideos || !haveLibav)('damage', () => {
       await withVideo(videosFolder + name, async video => {
         const differ: string[] = []
         let damaged = 0
-        const step = Math.ceil(video.frames / 60)
+        const step = Math.ceil(video.frames / 40)
         for (let first = 0; first + 2 <= video.frames; first += step) {
           const wanted = range(first, 2)
           const ours = await outcome(md5s(video, wanted))

@@ -146,7 +146,7 @@ describe('frames', () => {
 
   test('are described: format, crop, planes, colour', async () => {
     const frames: SurfaceFrame[] = []
-    const stream = { ...info(), colour: { matrix: 6 } }
+    const stream = { ...info('mpeg4'), colour: { matrix: 6 } }
     await makeDecoder().decode(stream, [key(0)], [0], group => void frames.push(...group))
     const [frame] = frames
     expect(frame).toMatchObject({
@@ -160,6 +160,15 @@ describe('frames', () => {
     const ten: SurfaceFrame[] = []
     await makeDecoder().decode(info(), [key(0, { depth: 10 })], [0], group => void ten.push(...group))
     expect(ten[0]!.format).toBe('p010le')
+  })
+
+  test('keep an odd size of VP8, of which nvcuvid says the even one below', async () => {
+    const sizes: string[] = []
+    for (const codec of ['vp8', 'vp9'])
+      await makeDecoder().decode({ ...info(codec), width: 349, height: 255 }, [key(0)], [0], ([frame]) => {
+        sizes.push(`${codec} ${frame!.width}x${frame!.height}`)
+      })
+    expect(sizes).toEqual(['vp8 349x255', 'vp9 348x254'])
   })
 
   test('of any stretches of a stream: what was wanted, in order', async () => {

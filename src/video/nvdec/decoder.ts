@@ -45,8 +45,8 @@ interface Run {
   damage: DamageLog
   /** What was seen of damage first, for the message. */
   seen?: string
-  /** Presentation index of the packet that is being parsed. */
-  current: number
+  /** The packet that is being parsed. */
+  current: Pick<Packet, 'data' | 'index'>
 }
 
 /** The decoder that the stream uses, from its sequence header on. */
@@ -115,7 +115,7 @@ export class NvdecDecoder {
       delivered: 0,
       group: [],
       damage: new DamageLog(),
-      current: 0,
+      current: { data: new Uint8Array(0), index: -1 },
     }
     this.#run = run
     let sound = false
@@ -146,7 +146,8 @@ export class NvdecDecoder {
   }
 
   /** Parses one packet, and what that brings. @returns whether all wanted frames have been mapped */
-  #send(run: Run, { data, index, key, restart }: Packet): boolean {
+  #send(run: Run, packet: Packet): boolean {
+    const { data, index, key, restart } = packet
     // Containers use an empty packet for a frame that was dropped.
     if (data.length === 0) return false
     const first = restart === true || run.damage.count === 0
@@ -155,7 +156,7 @@ export class NvdecDecoder {
       this.#parsers.begin(run.codec, { displayDelay: this.#displayDelay })
     }
     run.damage.send(index, key)
-    run.current = index
+    run.current = packet
     const bytes = run.writer.write(data, first)
     if (run.writer.truncated) this.#damaged(run, 'a packet ends within a NAL unit')
     this.#judgeStatus(run, 'cuvidParseVideoData', this.#parsers.parse(bytes, index))
@@ -219,7 +220,7 @@ export class NvdecDecoder {
     this.#active = {
       lease,
       config,
-      layout: surfaceLayout(format, run.info),
+      layout: surfaceLayout(format, run.info, run.current.data),
       statuses: new DecodeStatuses(config.decodeSurfaces, index => {
         run.seen ??= 'the engine met an error'
         run.damage.damageShown(index)
@@ -235,7 +236,7 @@ export class NvdecDecoder {
 
   #decode(run: Run, picture: Pointer, surface: number): void {
     const { lease, statuses } = this.#active!
-    statuses.submit(lease.decoder, surface, run.current)
+    statuses.submit(lease.decoder, surface, run.current.index)
     this.#judgeStatus(run, 'cuvidDecodePicture', decodePicture(lease.decoder, picture))
   }
 

@@ -1,6 +1,7 @@
 import { type MappedSurface, surfaceRows } from '../../../ffi/nvcuvid/decoder.ts'
 import type { VideoFormat } from '../../../ffi/nvcuvid/parser.ts'
 import type { Colour, StreamInfo } from '../types.ts'
+import { streamColour } from './colour.ts'
 
 /**
  * A decoded picture in device memory: rows of luma, and rows of Cb and Cr in pairs, half as many and half as wide. It
@@ -40,36 +41,24 @@ export interface SurfaceLayout {
 
 /**
  * The container's size, if it lies within the last macroblock of the picture's own, as FFmpeg crops; a container that
- * says something else altogether is wrong.
+ * says something else altogether is wrong. Of VP8's odd sizes, nvcuvid says the even number below.
  */
-function cropped(own: number, container: number): number {
+function cropped(own: number, container: number, codec: string): number {
+  if (codec === 'vp8' && container === own + 1) return container
   return container > 0 && container < own && own - container < 16 ? container : own
 }
 
-const UNSPECIFIED = 2
-const BT470BG = 5
-
-/** The stream's own colour description; where it has none, the container's. */
-function colourOf(format: VideoFormat, info: StreamInfo): Colour {
-  const colour: Colour = { ...info.colour }
-  // VP8 knows no other; what nvcuvid says of it varies.
-  if (info.codec === 'vp8') colour.matrix = BT470BG
-  // Identity is for RGB, which is never 4:2:0: where it stands, nothing was said.
-  else if (format.matrix !== UNSPECIFIED && format.matrix !== 0) colour.matrix = format.matrix
-  if (format.fullRange) colour.fullRange = true
-  return colour
-}
-
-export function surfaceLayout(format: VideoFormat, info: StreamInfo): SurfaceLayout {
+/** @param first the data of the packet with the sequence header */
+export function surfaceLayout(format: VideoFormat, info: StreamInfo, first: Uint8Array): SurfaceLayout {
   return {
     format: format.depth > 10 ? 'p012le' : format.depth > 8 ? 'p010le' : 'nv12',
-    width: cropped(format.right - format.left, info.width),
-    height: cropped(format.bottom - format.top, info.height),
+    width: cropped(format.right - format.left, info.width, info.codec),
+    height: cropped(format.bottom - format.top, info.height, info.codec),
     left: format.left,
     top: format.top,
     bytesPerSample: format.depth > 8 ? 2 : 1,
     rows: surfaceRows(format.codedHeight),
-    colour: colourOf(format, info),
+    colour: streamColour(format, info, first),
   }
 }
 
