@@ -71,7 +71,14 @@ describe.skipIf(!haveCudnn)('the cuDNN executor and the definition, in float64, 
   }
 })
 
-const networkOf = (c: Case): Network => foldNetwork(architectureOf(c), c.name, caseTensors(c))
+const networks = new Map<string, Network>()
+
+/** Made once for all tests of a case: it takes a second or two. */
+function networkOf(c: Case): Network {
+  const network = networks.get(c.name) ?? foldNetwork(architectureOf(c), c.name, caseTensors(c))
+  networks.set(c.name, network)
+  return network
+}
 
 const executorOf = (network: Network, c: Case, first: number, last: number, precision: Precision) =>
   createCudaHostExecutor({

@@ -27,6 +27,8 @@ export interface CudaExecutorOptions extends Omit<ExecutorOptions, 'threads'> {
   readonly precision: Precision
   /** Numbers of clips to make graphs for, ascending, the last of them `maxClips`; by default a few of all sizes. */
   readonly counts?: readonly number[]
+  /** Ways to measure for each convolution and number of clips: fewer are sooner measured. By default all. */
+  readonly tries?: number
 }
 
 /** What was chosen and captured for one number of clips. */
@@ -116,7 +118,8 @@ class Executor implements CudaExecutor {
       this.#weights = this.#upload()
       this.#arena = this.#plan()
       this.#memory = this.#allocate(this.#arena.bytes, `activations of ${maxClips} clips`)
-      fillBytes(this.#memory, 0, this.#arena.bytes, stream)
+      // NaN in either type: if something were read that nothing wrote, it would show.
+      fillBytes(this.#memory, 0xff, this.#arena.bytes, stream)
       this.#workspace = this.#allocate(WORKSPACE_BYTES, 'workspace')
       const handle = this.#owner.own(createCudnn(stream), destroyCudnn)
       this.#tuner = this.#owner.own(
@@ -126,6 +129,7 @@ class Executor implements CudaExecutor {
           workspace: this.#workspace,
           workspaceBytes: WORKSPACE_BYTES,
           tensorCores: precision !== 'fp32',
+          tries: options.tries ?? Number.POSITIVE_INFINITY,
         }),
         tuner => tuner.close(),
       )

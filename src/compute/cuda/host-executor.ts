@@ -33,6 +33,7 @@ export interface CudaHostOptions extends Omit<ExecutorOptions, 'threads'> {
   readonly device: number
   readonly precision: Precision
   readonly counts?: CudaExecutorOptions['counts']
+  readonly tries?: CudaExecutorOptions['tries']
 }
 
 /** Runs layers on a GPU for inputs and outputs in the host's memory, waiting for each batch. */

@@ -36,6 +36,8 @@ export interface TunerOptions {
   readonly workspaceBytes: number
   /** Whether float32 may be multiplied in TF32. */
   readonly tensorCores: boolean
+  /** The most ways to measure for a kind of convolution, of those that cuDNN thinks fast. */
+  readonly tries: number
 }
 
 /** Runs shorter than this are measured in a graph: the time to launch them would hide theirs. */
@@ -118,7 +120,7 @@ export class Tuner {
   }
 
   #measure(name: string, problem: FusedConvolution, memory: ConvolutionMemory): TunedConvolution {
-    const { handle, workspace, workspaceBytes, tensorCores } = this.options
+    const { handle, workspace, workspaceBytes, tensorCores, tries } = this.options
     const graph = this.#owner.own(new ConvolutionGraph(problem, { handle }), made => made.close())
     const bound = new BoundMemory(memory, workspace)
     let best: { plan: ConvolutionPlan; ms: number } | undefined
@@ -127,6 +129,7 @@ export class Tuner {
     try {
       const engines = [...graph.engines('A'), ...graph.engines('FALLBACK')]
       for (const engine of engines.filter(e => tensorCores || !usesTensorCores(e))) {
+        if (tried >= tries) break
         let plan: ConvolutionPlan | undefined
         try {
           plan = new ConvolutionPlan(graph, engine)
