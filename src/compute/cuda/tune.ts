@@ -14,6 +14,7 @@ import {
   ConvolutionGraph,
   type ConvolutionMemory,
   ConvolutionPlan,
+  type Engine,
   type FusedConvolution,
   usesTensorCores,
 } from '../../../ffi/cudnn/graph.ts'
@@ -127,8 +128,11 @@ export class Tuner {
     let tried = 0
     let failure: unknown
     try {
-      const engines = [...graph.engines('A'), ...graph.engines('FALLBACK')]
-      for (const engine of engines.filter(e => tensorCores || !usesTensorCores(e))) {
+      const suits = (engine: Engine) => tensorCores || !usesTensorCores(engine)
+      const proposed = graph.engines('A').filter(suits)
+      // What just works is slow, or slow to make: only where nothing else does.
+      const engines = proposed.length > 0 ? proposed : graph.engines('FALLBACK').filter(suits)
+      for (const engine of engines) {
         if (tried >= tries) break
         let plan: ConvolutionPlan | undefined
         try {
