@@ -13,6 +13,7 @@ import type { SurfaceFrame } from '../src/video/nvdec/surface.ts'
 import { openVideo } from '../src/video/open.ts'
 import { defaultPreprocessing } from '../src/video/preprocess.ts'
 import type { Packet, Video } from '../src/video/types.ts'
+import { FRAMES, STOP, WARM } from './nvdec-board.ts'
 
 /** `decode`: packets in memory, every frame mapped. `clips`: and made part of a clip. `demux`: packets read, too. */
 export type Mode = 'decode' | 'clips' | 'demux'
@@ -26,15 +27,8 @@ export interface Settings {
 export interface Job {
   path: string
   mode: Mode
-  repeats: number
-  /** Threads that are ready; 1 once all may start. */
-  gate: SharedArrayBuffer
-}
-
-export interface Answer {
-  startNs: number
-  endNs: number
-  frames: number
+  /** See nvdec-board.ts. */
+  board: SharedArrayBuffer
 }
 
 const { pool, group, displayDelay } = workerData as Settings
@@ -67,11 +61,11 @@ function makeClips(frames: readonly SurfaceFrame[]): void {
   kernel.launch(clipParameters(frames[0]!, 0, preprocessing, layout, frames.length), places, stream)
 }
 
-async function run({ path, mode, repeats, gate }: Job): Promise<Answer> {
+async function run({ path, mode, board }: Job): Promise<void> {
   const { video, packets, wanted } = await open(path)
-  let frames = 0
+  const words = new Int32Array(board)
   const onFrames = (group: readonly SurfaceFrame[]) => {
-    frames += group.length
+    Atomics.add(words, FRAMES, group.length)
     if (mode !== 'decode') makeClips(group)
   }
   const once = () =>
@@ -80,18 +74,13 @@ async function run({ path, mode, repeats, gate }: Job): Promise<Answer> {
   const warm = monotonicNs() + WARM_NS
   do await once()
   while (monotonicNs() < warm)
-  frames = 0
-  const words = new Int32Array(gate)
-  Atomics.add(words, 0, 1)
-  Atomics.wait(words, 1, 0)
-  const startNs = monotonicNs()
-  for (let i = 0; i < repeats; i++) await once()
-  return { startNs, endNs: monotonicNs(), frames }
+  Atomics.add(words, WARM, 1)
+  while (Atomics.load(words, STOP) === 0) await once()
 }
 
 parentPort!.on('message', (job: Job) => {
   run(job).then(
-    answer => parentPort!.postMessage(answer),
+    () => parentPort!.postMessage({}),
     error => parentPort!.postMessage({ error: error instanceof Error ? error.stack : String(error) }),
   )
 })

@@ -5,7 +5,8 @@
  *                        [--modes decode,clips,demux] [--group N] [--delay N] [FILE...]
  *
  * JSON on stdout, a table on stderr (not with --json); --save also writes it to bench/results/nvdec-DATE.json. Each
- * thread is a worker with a decoder of one shared pool, and decodes all frames of the file again and again, all mapped:
+ * thread is a worker with a decoder of one shared pool, and decodes all frames of the file again and again, all mapped,
+ * while the frames of all threads are counted for S seconds:
  * `decode` from packets in memory, as the C program does; `clips` makes each frame part of a clip tensor, too; `demux`
  * also reads the packets from the container each time. PROGRAM takes an elementary stream, a number of decoders, how
  * often to decode it, and nvcuvid's number of the codec, and prints an object with `fps`. Sides and modes take turns,
@@ -18,11 +19,13 @@ import { basename, join } from 'node:path'
 import { parseArgs } from 'node:util'
 import { Worker } from 'node:worker_threads'
 import { cudaDriver } from '../ffi/cuda/driver.ts'
+import { monotonicNs } from '../ffi/libc.ts'
 import { ElementaryStreamWriter } from '../src/video/nvdec/annex-b.ts'
 import { NVDEC_CODECS } from '../src/video/nvdec/capabilities.ts'
 import { DecoderPool } from '../src/video/nvdec/pool.ts'
 import { openVideo } from '../src/video/open.ts'
-import type { Answer, Job, Mode, Settings } from './nvdec-worker.ts'
+import { BOARD_WORDS, FRAMES, STOP, WARM } from './nvdec-board.ts'
+import type { Job, Mode, Settings } from './nvdec-worker.ts'
 
 const { values: options, positionals } = parseArgs({
   args: process.argv.slice(2),
@@ -48,7 +51,7 @@ const files =
       )
 const decoders = options.decoders.split(',').map(Number)
 const modes = options.modes.split(',') as Mode[]
-const rounds = Number(options.rounds)
+const roundCount = Number(options.rounds)
 const seconds = Number(options.seconds)
 
 const driver = cudaDriver()
@@ -57,7 +60,7 @@ if (!driver || driver.devices.length === 0) {
   process.exit(0)
 }
 
-const pool = DecoderPool.create(Math.max(...decoders) + 4)
+const pool = DecoderPool.create((Math.max(...decoders) + 1) * files.length)
 const settings: Settings = { pool, group: Number(options.group), displayDelay: Number(options.delay) }
 const threads: Worker[] = []
 const folder = mkdtempSync(join(tmpdir(), 'rnb-nvdec-'))
@@ -68,29 +71,37 @@ const median = (values: number[]): number => {
   return sorted.length % 2 === 1 ? sorted[middle]! : (sorted[middle - 1]! + sorted[middle]!) / 2
 }
 
-/** Frames per second of `count` threads from one start to the last finish. */
-async function ours(path: string, count: number, mode: Mode, repeats: number): Promise<number> {
-  const gate = new SharedArrayBuffer(8)
-  const words = new Int32Array(gate)
+interface Speed {
+  fps: number
+  /** Processors that were busy. */
+  cores: number
+}
+
+/** `count` threads decode without pause; counts the frames of some time in the middle. */
+async function ours(path: string, count: number, mode: Mode): Promise<Speed> {
+  const board = new SharedArrayBuffer(4 * BOARD_WORDS)
+  const words = new Int32Array(board)
   const answers = Array.from({ length: count }, async (_, i) => {
     threads[i] ??= new Worker(new URL('./nvdec-worker.ts', import.meta.url), { workerData: settings })
-    threads[i].postMessage({ path, mode, repeats, gate } satisfies Job)
-    const [answer] = (await once(threads[i], 'message')) as [Answer | { error: string }]
-    if ('error' in answer) throw new Error(answer.error)
-    return answer
+    threads[i].postMessage({ path, mode, board } satisfies Job)
+    const [answer] = (await once(threads[i], 'message')) as [{ error?: string }]
+    if (answer.error !== undefined) throw new Error(answer.error)
   })
   const all = Promise.all(answers)
-  const failed = all.catch(() => undefined)
-  while (Atomics.load(words, 0) < count) {
-    // A thread that failed will not come.
-    if ((await Promise.race([failed, Bun.sleep(2).then(() => true)])) === undefined) break
-  }
-  Atomics.store(words, 1, 1)
-  Atomics.notify(words, 1)
-  const done = await all
-  const start = Math.min(...done.map(answer => answer.startNs))
-  const end = Math.max(...done.map(answer => answer.endNs))
-  return done.reduce((sum, { frames }) => sum + frames, 0) / ((end - start) / 1e9)
+  // Ends before it is told to only by failing.
+  const failed = all.then(
+    () => true,
+    () => true,
+  )
+  const pause = (ms: number) => Promise.race([failed, Bun.sleep(ms).then(() => false)])
+  while (Atomics.load(words, WARM) < count) if (await pause(5)) await all
+  const [before, cpu, start] = [Atomics.load(words, FRAMES), process.cpuUsage(), monotonicNs()]
+  if (await pause(seconds * 1e3)) await all
+  const [after, { user, system }, end] = [Atomics.load(words, FRAMES), process.cpuUsage(cpu), monotonicNs()]
+  Atomics.store(words, STOP, 1)
+  await all
+  const elapsed = (end - start) / 1e9
+  return { fps: (after - before) / elapsed, cores: (user + system) / 1e6 / elapsed }
 }
 
 /** The file's elementary stream, for the C program. */
@@ -108,13 +119,8 @@ async function elementaryStream(path: string): Promise<{ file: string; codec: nu
 }
 
 async function theirs(stream: string, count: number, repeats: number, codec: number): Promise<number> {
-  const { stdout, stderr, exitCode } = Bun.spawnSync([
-    options.peak!,
-    stream,
-    String(count),
-    String(repeats),
-    String(codec),
-  ])
+  const command = [options.peak!, stream, String(count), String(repeats), String(codec)]
+  const { stdout, stderr, exitCode } = Bun.spawnSync(command)
   if (exitCode !== 0) throw new Error(`${options.peak}: ${stderr}`)
   return (JSON.parse(stdout.toString()) as { fps: number }).fps
 }
@@ -122,39 +128,44 @@ async function theirs(stream: string, count: number, repeats: number, codec: num
 interface Row {
   file: string
   decoders: number
-  repeats: number
   peakFps?: number
+  /** Of each round, in order. */
+  peakRounds?: number[]
   fps: Partial<Record<Mode, number>>
+  rounds: Partial<Record<Mode, Speed[]>>
   /** Of `decode` to the C program's. */
   ratio?: number
 }
 
 async function measure(path: string): Promise<Row[]> {
   const stream = await elementaryStream(path)
-  // What one thread does alone says how long a round takes; all together are a few times as fast.
-  const alone = await ours(path, 1, 'decode', 1)
   const rows: Row[] = []
   for (const count of decoders) {
-    const speed = alone * Math.min(count, 6)
-    const repeats = Math.max(1, Math.round((seconds * speed) / (stream.frames * count)))
     const peak: number[] = []
-    const seen = new Map<Mode, number[]>(modes.map(mode => [mode, []]))
-    for (let round = 0; round < rounds; round++) {
-      const turns = [
-        async () => {
-          if (options.peak) peak.push(await theirs(stream.file, count, repeats, stream.codec))
-        },
-        ...modes.map(mode => async () => {
-          seen.get(mode)!.push(await ours(path, count, mode, repeats))
-        }),
-      ]
-      for (const turn of round % 2 === 0 ? turns : turns.reverse()) await turn()
+    const rounds: Row['rounds'] = Object.fromEntries(modes.map(mode => [mode, []]))
+    // How often the C program is to decode the stream is known once we have.
+    let repeats = 1
+    const turns = [
+      ...modes.map(mode => async () => {
+        const speed = await ours(path, count, mode)
+        repeats = Math.max(1, Math.round((seconds * speed.fps) / (stream.frames * count)))
+        rounds[mode]!.push(speed)
+      }),
+      async () => {
+        if (options.peak) peak.push(Math.round(await theirs(stream.file, count, repeats, stream.codec)))
+      },
+    ]
+    await turns[0]!()
+    rounds[modes[0]!]!.length = 0
+    for (let round = 0; round < roundCount; round++) {
+      for (const turn of round % 2 === 0 ? turns : [...turns].reverse()) await turn()
     }
     const fps: Row['fps'] = {}
-    for (const mode of modes) fps[mode] = Math.round(median(seen.get(mode)!))
-    const row: Row = { file: basename(path), decoders: count, repeats, fps }
+    for (const mode of modes) fps[mode] = Math.round(median(rounds[mode]!.map(speed => speed.fps)))
+    const row: Row = { file: basename(path), decoders: count, fps, rounds }
     if (options.peak) {
-      row.peakFps = Math.round(median(peak))
+      row.peakFps = median(peak)
+      row.peakRounds = peak
       if (fps.decode) row.ratio = fps.decode / row.peakFps
     }
     rows.push(row)
@@ -165,14 +176,14 @@ async function measure(path: string): Promise<Row[]> {
 
 const cell = (value: number | undefined, width: number, digits = 0) =>
   (value === undefined ? '-' : value.toFixed(digits)).padStart(width)
-const line = ({ file, decoders, peakFps, fps, ratio }: Row) =>
+const line = ({ file, decoders, peakFps, fps, ratio, rounds }: Row) =>
   `${file.padEnd(28)} ${cell(decoders, 8)} ${cell(peakFps, 8)} ${cell(fps.decode, 8)} ${cell(ratio, 6, 3)} ` +
-  `${cell(fps.clips, 8)} ${cell(fps.demux, 8)}`
+  `${cell(rounds.decode?.at(-1)?.cores, 6, 1)} ${cell(fps.clips, 8)} ${cell(fps.demux, 8)}`
 
 const results: Row[] = []
 try {
   if (!options.json) {
-    console.error('frames/s'.padEnd(28), 'decoders   plain C   decode  ratio    clips    demux')
+    console.error('frames/s'.padEnd(28), 'decoders  plain C   decode  ratio  cores    clips    demux')
   }
   for (const path of files) {
     if (existsSync(path)) results.push(...(await measure(path)))
@@ -194,7 +205,8 @@ const report = {
   },
   versions: { bun: Bun.version },
   decoders: new DecoderPool(pool).counts,
-  rounds,
+  rounds: roundCount,
+  seconds,
   results,
 }
 const text = `${JSON.stringify(report, null, 1)}\n`

@@ -153,7 +153,10 @@ export class DecoderPool {
     Atomics.add(this.#words, COUNTS.reconfigured, 1)
   }
 
-  /** Destroys all decoders that nobody has taken; for the end, by one thread with the GPU's context current. */
+  /**
+   * Destroys all decoders that nobody has taken, which takes 100 to 200 ms each. For the end: threads may call it each
+   * as it finishes, with the GPU's context current, and the last one leaves none.
+   */
   close(): void {
     for (let entry = 0; entry < this.#entries; entry++) {
       const idle = Atomics.compareExchange(this.#words, this.#at(entry) + STATE, IDLE, TAKEN) === IDLE
