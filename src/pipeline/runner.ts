@@ -163,7 +163,8 @@ class Runner {
   /** After the last step: the classes of each request, which is done then. */
   #finish(item: Item): void {
     const [logits] = item.tensors
-    if (logits) {
+    // A pipeline may end before a network does: what leaves it then are no classes.
+    if (logits?.shape.length === 2) {
       const classes = logits.shape[1]!
       const scored = scoresOfShares(
         this.#memory.view(item, 0),
