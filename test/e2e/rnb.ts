@@ -1,48 +1,232 @@
-import { existsSync, mkdtempSync } from 'node:fs'
+import { setDefaultTimeout } from 'bun:test'
+import { existsSync, mkdtempSync, readdirSync, realpathSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
+import { fileURLToPath } from 'node:url'
+import * as v from 'valibot'
+import { type ErrorLine, lineSchema, type ResultLine, type SummaryLine } from '../../src/results/schema.ts'
 
-export const root = new URL('../..', import.meta.url).pathname
-export const binary = join(root, 'dist/rnb')
-export const sharedVideos = join(root, '../shared/videos')
-export const hasShared = existsSync(join(sharedVideos, 'truth.json'))
-if (!hasShared) console.warn('skipped: ../shared/videos is not here')
+/** A program that hangs is killed then, and its test fails. */
+const HANG_MS = 60_000
+setDefaultTimeout(2 * HANG_MS)
 
-export interface Outcome {
-  status: number | null
-  stdout: string
-  stderr: string
-  /** Objects of standard output, one a line. */
-  lines: Record<string, unknown>[]
+export const root = fileURLToPath(new URL('../..', import.meta.url))
+/** The compiled program; RNB_BINARY names another build of it. */
+export const binary = process.env.RNB_BINARY ?? join(root, 'dist/rnb')
+if (!existsSync(binary)) throw new Error(`${binary} is not there: these tests need \`npm run build\` first`)
+
+export const demo = {
+  config: join(root, 'config/demo.json'),
+  weights: join(root, 'models/demo/demo.safetensors'),
+  labels: join(root, 'models/demo/labels.txt'),
+  videos: join(root, 'models/demo/videos'),
 }
 
-/** An empty folder of this test's own. */
-export const scratch = (): string => mkdtempSync(join(tmpdir(), 'rnb-e2e-'))
+/** All videos of the demo, sorted; the folder of each is its class. */
+export const demoVideos: readonly string[] = readdirSync(demo.videos)
+  .flatMap(kind => readdirSync(join(demo.videos, kind)).map(name => join(demo.videos, kind, name)))
+  .sort()
 
-/** Runs the compiled binary to its end. Logs go to a scratch folder unless the arguments say otherwise. */
-export async function rnb(
-  args: string[],
-  options: { cwd?: string; env?: Record<string, string> } = {},
-): Promise<Outcome> {
-  const child = Bun.spawn([binary, ...args], {
-    cwd: options.cwd ?? root,
-    env: { ...process.env, ...options.env },
-    stdin: 'ignore',
-    stdout: 'pipe',
-    stderr: 'pipe',
-  })
-  const [stdout, stderr] = await Promise.all([
-    new Response(child.stdout).text(),
-    new Response(child.stderr).text(),
-  ])
-  const status = await child.exited
-  const lines = stdout
-    .split('\n')
-    .filter(line => line.startsWith('{'))
-    .map(line => JSON.parse(line) as Record<string, unknown>)
-  return { status, stdout, stderr, lines }
+const sharedFolder = (name: string, holding: string): string | undefined => {
+  const folder = join(root, '../shared', name)
+  if (existsSync(join(folder, holding))) return folder
+  console.warn(`skipped: ../shared/${name} is not here`)
+  return undefined
 }
 
-/** Objects of one type: `result`, `error` or `summary`. */
-export const ofType = (outcome: Outcome, type: string): Record<string, unknown>[] =>
-  outcome.lines.filter(line => line.type === type)
+/** Real and damaged videos; undefined for who has only this repository. */
+export const sharedVideos = sharedFolder('videos', 'truth.json')
+/** RnB's own pipeline files; the same. */
+export const rnbConfigs = sharedFolder('rnb-config', 'rnb.json')
+
+const scratches: string[] = []
+process.on('exit', () => {
+  for (const folder of scratches) rmSync(folder, { recursive: true, force: true })
+})
+
+/** An empty folder of this test's own, gone when the tests end. */
+export function scratch(): string {
+  const folder = realpathSync(mkdtempSync(join(tmpdir(), 'rnb-e2e-')))
+  scratches.push(folder)
+  return folder
+}
+
+/** Writes a file into a new folder. Returns its path. */
+export function file(name: string, contents: string | Uint8Array): string {
+  const path = join(scratch(), name)
+  writeFileSync(path, contents)
+  return path
+}
+
+type Step = Record<string, unknown>
+
+/** A loader of one clip a video, as the demo's network was trained. */
+export const loader = (keys: Step = {}): Step => ({
+  model: 'loader',
+  queue_groups: [{ gpus: [-1], out_queues: [0] }],
+  mean: [0.43216, 0.394666, 0.37645],
+  std: [0.22803, 0.22145, 0.216989],
+  num_clips_population: [1],
+  num_clips_weights: [1],
+  ...keys,
+})
+
+export const network = (keys: Step = {}): Step => ({
+  model: 'network',
+  queue_groups: [{ gpus: [-1], in_queue: 0 }],
+  ...keys,
+})
+
+/** A pipeline file over the demo's videos, weights and labels. Returns its path. */
+export const pipeline = (steps: readonly Step[], more: Record<string, unknown> = {}): string =>
+  file(
+    'pipeline.json',
+    JSON.stringify({
+      video_root: demo.videos,
+      weights: demo.weights,
+      labels: demo.labels,
+      pipeline: steps,
+      ...more,
+    }),
+  )
+
+/** The demo at one clip a video. */
+export const oneClip = (): string => pipeline([loader(), network()])
+
+/** A list of videos for `--video-root`. Returns its path. */
+export const listOf = (videos: readonly string[]): string => file('list.txt', `${videos.join('\n')}\n`)
+
+export interface Options {
+  cwd?: string
+  env?: Record<string, string>
+  /** What to run in place of the compiled program, the arguments following. */
+  program?: readonly string[]
+}
+
+/** What a program that has ended left. */
+export class Outcome {
+  constructor(
+    readonly status: number | null,
+    readonly stdout: string,
+    readonly stderr: string,
+  ) {}
+
+  /** Lines of standard output, every one of which must be as the published schema says. */
+  get lines(): (ResultLine | ErrorLine | SummaryLine)[] {
+    const text = this.stdout.split('\n')
+    if (text.pop() !== '') throw new Error(`the last line has no end: ${this.stdout.slice(-200)}`)
+    return text.map(line => v.parse(lineSchema, JSON.parse(line)))
+  }
+
+  /** By id. */
+  get results(): ResultLine[] {
+    return this.lines.filter(line => line.type === 'result').sort((a, b) => a.id - b.id)
+  }
+
+  /** By id. */
+  get errors(): ErrorLine[] {
+    return this.lines.filter(line => line.type === 'error').sort((a, b) => a.id - b.id)
+  }
+
+  /** The last line. */
+  get summary(): SummaryLine {
+    const last = this.lines.at(-1)
+    if (last?.type !== 'summary')
+      throw new Error(`no summary at the end of standard output; standard error: ${this.stderr}`)
+    return last
+  }
+}
+
+const RUNS = new Set(['run', 'infer'])
+
+/** Text that comes out of a program, as far as it has been read. */
+class Output {
+  text = ''
+  readonly #chunks: AsyncIterator<Uint8Array>
+  readonly #decoder = new TextDecoder()
+
+  constructor(stream: ReadableStream<Uint8Array<ArrayBuffer>>) {
+    this.#chunks = stream[Symbol.asyncIterator]()
+  }
+
+  /** Reads on. @returns false at the end */
+  async more(): Promise<boolean> {
+    const { value, done } = await this.#chunks.next()
+    this.text += done ? this.#decoder.decode() : this.#decoder.decode(value, { stream: true })
+    return !done
+  }
+
+  async all(): Promise<string> {
+    while (await this.more());
+    return this.text
+  }
+}
+
+/** A program that is running. */
+export class Running {
+  readonly #child
+  readonly #stdout: Output
+  readonly #stderr: Output
+  /** How much of standard output `line` has given away. */
+  #read = 0
+
+  constructor(args: readonly string[], { cwd = root, env, program = [binary] }: Options = {}) {
+    const logs = RUNS.has(args[0]!) && !args.includes('--log-dir') ? ['--log-dir', scratch()] : []
+    const child = Bun.spawn([...program, ...args, ...logs], {
+      cwd,
+      env: { ...process.env, ...env },
+      stdin: 'ignore',
+      stdout: 'pipe',
+      stderr: 'pipe',
+      timeout: HANG_MS,
+      killSignal: 'SIGKILL',
+    })
+    this.#child = child
+    this.#stdout = new Output(child.stdout)
+    this.#stderr = new Output(child.stderr)
+  }
+
+  get pid(): number {
+    return this.#child.pid
+  }
+
+  kill(signal: NodeJS.Signals): void {
+    this.#child.kill(signal)
+  }
+
+  /** The next line of standard output; undefined at its end. */
+  async line(): Promise<string | undefined> {
+    const output = this.#stdout
+    for (;;) {
+      const end = output.text.indexOf('\n', this.#read)
+      if (end >= 0) {
+        const line = output.text.slice(this.#read, end)
+        this.#read = end + 1
+        return line
+      }
+      if (!(await output.more())) return undefined
+    }
+  }
+
+  /** Waits until standard error holds a text. @throws {Error} if it ends without */
+  async said(text: string): Promise<void> {
+    const output = this.#stderr
+    while (!output.text.includes(text))
+      if (!(await output.more())) throw new Error(`standard error ended without '${text}': ${output.text}`)
+  }
+
+  /** Reads the rest and waits for the end. */
+  async ended(): Promise<Outcome> {
+    const [stdout, stderr] = await Promise.all([this.#stdout.all(), this.#stderr.all()])
+    const status = await this.#child.exited
+    return new Outcome(this.#child.signalCode === null ? status : null, stdout, stderr)
+  }
+}
+
+/** Runs the compiled program to its end. Logs of runs go to a scratch folder unless the arguments say otherwise. */
+export const rnb = (args: readonly string[], options: Options = {}): Promise<Outcome> =>
+  new Running(args, options).ended()
+
+/** A run on the CPU with all results on standard output, and nothing for people. */
+export const run = (config: string, args: readonly string[] = [], options: Options = {}): Promise<Outcome> =>
+  rnb(['run', '-c', config, '--device', 'cpu', '--results', '-', '--quiet', ...args], options)
