@@ -38,14 +38,12 @@ export type ElementType = 'f16' | 'f32'
 
 /**
  * `output = [relu]( conv(input, filter) [+ residual] [+ bias] )` in two dimensions. The channels of a place are
- * together in memory everywhere; output, residual and filter ([k, r, s, c] in memory) are dense, bias is [k]. All have
- * the same type; sums are made in float32.
+ * together in memory everywhere (filters are [k, r, s, c] there), and all tensors are dense. All have the same type;
+ * sums are made in float32.
  */
 export interface FusedConvolution {
   readonly type: ElementType
   readonly input: Quad
-  /** In elements, of n, c, h and w. */
-  readonly inputStrides: Quad
   /** [k, c, r, s]: output channels, input channels, height, width. */
   readonly filter: Quad
   readonly stride: Pair
@@ -63,7 +61,7 @@ export function outputOf({ input, filter, stride, padding }: FusedConvolution): 
 }
 
 /** Strides of a dense tensor whose channels are together. */
-export const denseStrides = ([, c, h, w]: Quad): Quad => [h * w * c, 1, w * c, c]
+const denseStrides = ([, c, h, w]: Quad): Quad => [h * w * c, 1, w * c, c]
 
 /** Numbers by which a plan knows its tensors. */
 const UID = { input: 1, filter: 2, output: 3, residual: 4, bias: 5, virtual: 10 } as const
@@ -109,13 +107,13 @@ export class ConvolutionGraph {
     return this.#owner.own(descriptor, made => made.close())
   }
 
-  #tensor(uid: number, shape: Quad, strides: Quad, virtual = false): Descriptor {
+  #tensor(uid: number, shape: Quad, virtual = false): Descriptor {
     const type = virtual || this.problem.type === 'f32' ? DATA.FLOAT : DATA.HALF
     return this.#own(new Descriptor('TENSOR'))
       .set('TENSOR_UNIQUE_ID', 'INT64', uid)
       .set('TENSOR_DATA_TYPE', 'DATA_TYPE', type)
       .set('TENSOR_DIMENSIONS', 'INT64', ...shape)
-      .set('TENSOR_STRIDES', 'INT64', ...strides)
+      .set('TENSOR_STRIDES', 'INT64', ...denseStrides(shape))
       .set('TENSOR_BYTE_ALIGNMENT', 'INT64', 16)
       .set('TENSOR_IS_VIRTUAL', 'BOOLEAN', virtual ? 1 : 0)
       .finalize()
@@ -156,26 +154,24 @@ export class ConvolutionGraph {
   }
 
   #build(): Descriptor {
-    const { input, inputStrides, filter, bias, residual, relu } = this.problem
+    const { input, filter, bias, residual, relu } = this.problem
     const shape = outputOf(this.problem)
-    const dense = (uid: number, of: Quad) => this.#tensor(uid, of, denseStrides(of))
-    const output = dense(UID.output, shape)
+    const output = this.#tensor(UID.output, shape)
     // The residual is added before the bias: the only order that cuDNN's compiled engines know.
     const after: ((x: Descriptor, y: Descriptor) => Descriptor)[] = []
     if (residual) {
-      const z = dense(UID.residual, shape)
+      const z = this.#tensor(UID.residual, shape)
       after.push((x, y) => this.#pointwise(POINTWISE.ADD, x, z, y))
     }
     if (bias) {
-      const b = dense(UID.bias, [1, shape[1], 1, 1])
+      const b = this.#tensor(UID.bias, [1, shape[1], 1, 1])
       after.push((x, y) => this.#pointwise(POINTWISE.ADD, x, b, y))
     }
     if (relu) after.push((x, y) => this.#pointwise(POINTWISE.RELU_FWD, x, undefined, y))
-    const result = (last: boolean): Descriptor =>
-      last ? output : this.#tensor(this.#virtual++, shape, denseStrides(shape), true)
+    const result = (last: boolean): Descriptor => (last ? output : this.#tensor(this.#virtual++, shape, true))
     let value = result(after.length === 0)
-    const x = this.#tensor(UID.input, input, inputStrides)
-    const operations = [this.#convolution(x, dense(UID.filter, filter), value)]
+    const x = this.#tensor(UID.input, input)
+    const operations = [this.#convolution(x, this.#tensor(UID.filter, filter), value)]
     for (const [i, operation] of after.entries()) {
       const next = result(i === after.length - 1)
       operations.push(operation(value, next))

@@ -100,7 +100,7 @@ describe('for an H100, without one, cuDNN has compiled engines', () => {
         const { operations } = makeProgram(network, 1, 5, clip, precision)
         const suits = (engine: Engine) => usesTensorCores(engine) === (precision !== 'fp32')
         for (const operation of operations) {
-          if (operation.kind !== 'convolution') throw new Error('8 frames need no copy')
+          if (operation.kind !== 'convolution') continue
           const graph = new ConvolutionGraph(operation.problem(10), { properties: properties! })
           const engine = [...graph.engines('A'), ...graph.engines('FALLBACK')].find(suits)
           expect([operation.output, engine !== undefined]).toEqual([operation.output, true])

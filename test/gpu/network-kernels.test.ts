@@ -7,7 +7,6 @@ import {
   clipLayout,
   placesOf,
   planarStrides,
-  steppedStrides,
 } from '../../src/compute/cuda/layout.ts'
 import { Rng } from '../../src/rng.ts'
 import { GPUS, Gpu } from './cuda-gpu.ts'
@@ -34,7 +33,7 @@ describe.skipIf(GPUS === 0)('kernels beside cuDNN', () => {
 
   for (const from of TYPES)
     for (const to of TYPES)
-      test(`arrange: ${from} to ${to}, from planes, and every second place`, () => {
+      test(`arrange: ${from} to ${to}, from planes`, () => {
         for (const channels of [3, 8, 13]) {
           const layout = clipLayout([channels, 5, 6, 7], to)
           const { padded } = layout
@@ -49,24 +48,39 @@ describe.skipIf(GPUS === 0)('kernels beside cuDNN', () => {
               for (let c = 0; c < channels; c++)
                 expected[(n * places + p) * padded + c] = source[(n * channels + c) * places + p]!
           expect(found).toEqual(expected)
-          if (from !== to) continue
-          const half: ClipLayout = { ...layout, frames: 3, height: 3, width: 4 }
-          const picked = gpu.poisoned(clips * clipBytes(half) + 256)
-          kernels.arrange(at, to, steppedStrides(layout, [2, 2, 2]), picked, half, clips, gpu.stream)
-          const some = gpu.get(picked, memory(to, clips * placesOf(half) * padded))
-          let i = 0
-          for (let n = 0; n < clips; n++)
-            for (let t = 0; t < 3; t++)
-              for (let y = 0; y < 3; y++)
-                for (let x = 0; x < 4; x++)
-                  for (let c = 0; c < padded; c++, i++) {
-                    const place = ((n * 5 + 2 * t) * 6 + 2 * y) * 7 + 2 * x
-                    if (some[i] !== expected[place * padded + c]) throw new Error(`element ${i} differs`)
-                  }
-          const after = gpu.get(offset(picked, clips * clipBytes(half)), new Uint32Array(64))
-          expect(after.every(word => word === 0xffffffff)).toBe(true)
         }
       })
+
+  for (const type of TYPES)
+    test(`pick: places at steps, in ${type}`, () => {
+      for (const step of [
+        [2, 2, 2],
+        [1, 2, 2],
+        [3, 1, 2],
+      ] as const) {
+        const from = clipLayout([11, 5, 6, 7], type)
+        const [frames, height, width] = [from.frames, from.height, from.width].map((n, i) =>
+          Math.ceil(n / step[i]!),
+        ) as [number, number, number]
+        const to: ClipLayout = { ...from, frames, height, width }
+        const clips = 3
+        const source = random(type, clips * placesOf(from) * from.padded, 'pick', ...step)
+        const at = gpu.poisoned(clips * clipBytes(to) + 256)
+        kernels.pick(gpu.put(source), from, step, at, to, clips, gpu.stream)
+        const found = gpu.get(at, memory(type, clips * placesOf(to) * to.padded))
+        let i = 0
+        for (let n = 0; n < clips; n++)
+          for (let t = 0; t < frames; t++)
+            for (let y = 0; y < height; y++)
+              for (let x = 0; x < width; x++)
+                for (let c = 0; c < to.padded; c++, i++) {
+                  const place = ((n * 5 + step[0] * t) * 6 + step[1] * y) * 7 + step[2] * x
+                  if (found[i] !== source[place * from.padded + c]) throw new Error(`element ${i} differs`)
+                }
+        const after = gpu.get(offset(at, clips * clipBytes(to)), new Uint32Array(64))
+        expect(after.every(word => word === 0xffffffff)).toBe(true)
+      }
+    })
 
   for (const type of TYPES)
     test(`pool: means over places, in ${type}`, () => {

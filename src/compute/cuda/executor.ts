@@ -16,7 +16,7 @@ import type { ExecutorOptions } from '../executor.ts'
 import { type Arena, planArena } from './arena.ts'
 import { clipCounts, roundUp } from './clip-counts.ts'
 import { NetworkKernels } from './kernels.ts'
-import { BYTES, type ClipLayout, clipBytes, type Precision, type Strides, steppedStrides } from './layout.ts'
+import { BYTES, type ClipLayout, clipBytes, type Precision, type Strides } from './layout.ts'
 import { type ConvolutionOperation, lifetimes, makeProgram, type Operation, type Program } from './program.ts'
 import { type TunedConvolution, Tuner } from './tune.ts'
 import { packBias, packFilter, packLinear } from './weights.ts'
@@ -267,18 +267,14 @@ class Executor implements CudaExecutor {
 
   #pick(operation: Exclude<Operation, ConvolutionOperation>, clips: number): void {
     const { values } = this.#program
-    const from = values.get(operation.input)!
-    const to = values.get(operation.output)!
-    const strides = steppedStrides(from, operation.step)
-    const { stream } = this.options
-    this.#kernels.arrange(
+    this.#kernels.pick(
       this.#at(operation.input),
-      from.type,
-      strides,
+      values.get(operation.input)!,
+      operation.step,
       this.#at(operation.output),
-      to,
+      values.get(operation.output)!,
       clips,
-      stream,
+      this.options.stream,
     )
   }
 

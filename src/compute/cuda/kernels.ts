@@ -10,17 +10,22 @@ import {
   LINEAR_BLOCK,
   linearGrid,
   NETWORK_PTX,
+  PICK,
+  PICK_BLOCK,
+  PIECE_BYTES,
   POOL,
   POOL_BLOCK,
+  pickGrid,
   poolGrid,
   TO_HALF,
 } from '../../../kernels/network.ts'
-import { type ClipLayout, placesOf, type Strides } from './layout.ts'
+import { BYTES, type ClipLayout, placesOf, type Strides } from './layout.ts'
 
 /** The kernels of network.ptx on this thread's device, each put on a stream. */
 export class NetworkKernels {
   readonly #owner = new Owner()
   readonly #arrange: Kernel<typeof ARRANGE>
+  readonly #pick: Kernel<typeof PICK>
   readonly #pool: Kernel<typeof POOL>
   readonly #linear: Kernel<typeof LINEAR>
   readonly #stride = new Uint8Array(new ArrayBuffer(8))
@@ -30,6 +35,7 @@ export class NetworkKernels {
   constructor() {
     const module = this.#owner.own(loadModule(NETWORK_PTX), unloadModule)
     this.#arrange = new Kernel(module, 'arrange', ARRANGE)
+    this.#pick = new Kernel(module, 'pick', PICK)
     this.#pool = new Kernel(module, 'pool', POOL)
     this.#linear = new Kernel(module, 'linear', LINEAR)
   }
@@ -64,6 +70,38 @@ export class NetworkKernels {
       strides.frame,
       strides.row,
       strides.column,
+    )
+  }
+
+  /** Writes the places of `from` at steps along frames, rows and columns. @throws {NativeError} */
+  pick(
+    from: DevicePointer,
+    fromLayout: ClipLayout,
+    step: readonly [number, number, number],
+    to: DevicePointer,
+    layout: ClipLayout,
+    clips: number,
+    stream: CUstream,
+  ): void {
+    const { frames, height, width, padded, type } = layout
+    const pieces = (padded * BYTES[type]) / PIECE_BYTES
+    const row = fromLayout.width * pieces
+    const frame = fromLayout.height * row
+    this.#pick.launch(
+      pickGrid(placesOf(layout), pieces, clips),
+      PICK_BLOCK,
+      0,
+      stream,
+      from,
+      to,
+      pieces,
+      frames,
+      height,
+      width,
+      fromLayout.frames * frame,
+      step[0] * frame,
+      step[1] * row,
+      step[2] * pieces,
     )
   }
 

@@ -1,4 +1,4 @@
-import { denseStrides, type FusedConvolution, type Quad } from '../../../ffi/cudnn/graph.ts'
+import type { FusedConvolution, Quad } from '../../../ffi/cudnn/graph.ts'
 import type { Convolution, Linear, Network } from '../../../models/network.ts'
 import { type ClipSize, convolvedSize, cutShape, layerRange } from '../../../models/shapes.ts'
 import type { Lifetime } from './arena.ts'
@@ -45,40 +45,40 @@ export interface Program {
 }
 
 /**
- * The convolution over a view of dense features: 1 x k x k over clips times frames; k x 1 x 1 over frames and places;
- * 1 x 1 x 1 with a stride in time over every so-manieth frame.
- * @returns undefined where the frames kept are not equally far from each other across clips
+ * The convolution over a view of dense features: 1 x k x k over clips times frames, or k x 1 x 1 over frames and places.
+ * @returns undefined for one that is neither, as it steps along time and space
  */
 function viewOf(c: Convolution, input: ClipLayout): ((clips: number) => FusedConvolution) | undefined {
   const { frames, height, width, padded, type } = input
   const [kt, kh, kw] = c.kernel
-  const common = { type, bias: true, residual: c.residual !== undefined, relu: c.relu }
-  const filter = (h: number, w: number): Quad => [paddedChannels(c.channelsOut), padded, h, w]
   const [stepT, stepH, stepW] = c.stride
   const [padT, padH, padW] = c.padding
-  if (kh === 1 && kw === 1 && stepH === 1 && stepW === 1) {
-    const view = (clips: number): Quad => [clips, padded, frames, height * width]
+  const common = { type, bias: true, residual: c.residual !== undefined, relu: c.relu }
+  const filter = (h: number, w: number): Quad => [paddedChannels(c.channelsOut), padded, h, w]
+  if (kt === 1 && stepT === 1)
     return clips => ({
       ...common,
-      input: view(clips),
-      inputStrides: denseStrides(view(clips)),
+      input: [clips * frames, padded, height, width],
+      filter: filter(kh, kw),
+      stride: [stepH, stepW],
+      padding: [padH, padW],
+    })
+  if (kh === 1 && kw === 1 && stepH === 1 && stepW === 1)
+    return clips => ({
+      ...common,
+      input: [clips, padded, frames, height * width],
       filter: filter(kt, 1),
       stride: [stepT, 1],
       padding: [padT, 0],
     })
-  }
-  if (kt !== 1 || padT !== 0 || frames % stepT !== 0) return undefined
-  return clips => ({
-    ...common,
-    input: [(clips * frames) / stepT, padded, height, width],
-    inputStrides: [stepT * height * width * padded, 1, width * padded, padded],
-    filter: filter(kh, kw),
-    stride: [stepH, stepW],
-    padding: [padH, padW],
-  })
+  return undefined
 }
 
-/** The operations of one convolution: one, or two where its input has no view that it is a plain convolution of. */
+/**
+ * The operations of one convolution: one, or two where it steps along time and space (1 x 1 x 1, in torchvision's
+ * shortcuts): the places that it takes are picked first. cuDNN could be given strides that skip the others, but takes
+ * ten times as long then.
+ */
 function operationsOf(c: Convolution, values: Map<string, ClipLayout>): Operation[] {
   const from = values.get(c.input)!
   const size = convolvedSize(c, [from.frames, from.height, from.width])
