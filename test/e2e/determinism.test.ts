@@ -1,0 +1,74 @@
+import { expect, test } from 'bun:test'
+import type { ResultLine } from '../../src/results/schema.ts'
+import { loader, network, pipeline, run } from './rnb.ts'
+
+const SAME = 1e-5
+
+/** One clip or three a video, so that the sampler has something to draw. */
+const drawn = { num_clips_population: [1, 3], num_clips_weights: [1, 1] }
+
+const chosen = (results: readonly ResultLine[]) =>
+  results.map(({ id, video, clips, frames_needed, frames_decoded, top }) => ({
+    id,
+    video,
+    clips,
+    frames_needed,
+    frames_decoded,
+    label: top[0]!.label,
+  }))
+
+function expectSame(a: readonly ResultLine[], b: readonly ResultLine[]): void {
+  expect(chosen(b)).toEqual(chosen(a))
+  a.forEach(({ top }, i) => {
+    const other = new Map(b[i]!.top.map(({ index, score }) => [index, score]))
+    for (const { index, score } of top) expect(Math.abs(other.get(index)! - score)).toBeLessThan(SAME)
+  })
+}
+
+/** All eight classes, so that equal scores cannot hide a class that fell off the list. */
+const flags = (...more: string[]) => ['-v', '12', '-mi', '0', '--top', '8', ...more]
+
+test('the same seed gives the same videos, clips, labels and scores; another seed does not', async () => {
+  const config = pipeline([loader(drawn), network()])
+  const [first, again, other] = await Promise.all([
+    run(config, flags('--seed', '7')),
+    run(config, flags('--seed', '7')),
+    run(config, flags('--seed', '8')),
+  ])
+  expect(first.results).toHaveLength(12)
+  expectSame(first.results, again.results)
+  expect(chosen(other.results)).not.toEqual(chosen(first.results))
+})
+
+test('neither batches nor more instances change what comes out', async () => {
+  const alone = pipeline([loader(drawn), network()])
+  const many = pipeline([
+    loader({ ...drawn, queue_groups: [{ gpus: [-1, -1, -1], out_queues: [0] }], in_flight: 2 }),
+    network({ queue_groups: [{ gpus: [-1, -1, -1], in_queue: 0 }] }),
+  ])
+  const one = await run(alone, flags('--seed', '7'))
+  const [batched, replicated] = [
+    await run(alone, flags('--seed', '7', '-b', '4', '--max-batch-delay-ms', '200')),
+    await run(many, flags('--seed', '7')),
+  ]
+  expect(Math.max(...batched.results.map(({ steps }) => steps[1]!.batch))).toBeGreaterThan(1)
+  expectSame(one.results, batched.results)
+  expectSame(one.results, replicated.results)
+})
+
+test('random weights come from the seed, and every output says so', async () => {
+  const config = pipeline([loader(), network({ num_classes: 5 })], {
+    weights: undefined,
+    labels: undefined,
+  })
+  const [a, b, c] = [
+    await run(config, ['-v', '1', '-mi', '0', '--seed', '3']),
+    await run(config, ['-v', '1', '-mi', '0', '--seed', '3']),
+    await run(config, ['-v', '1', '-mi', '0', '--seed', '4']),
+  ]
+  expect(a.summary.weights).toBe('random:3')
+  expect(a.results[0]!.weights).toBe('random:3')
+  expect(a.results[0]!.top).toHaveLength(5)
+  expectSame(a.results, b.results)
+  expect(c.results[0]!.top).not.toEqual(a.results[0]!.top)
+})
