@@ -90,7 +90,7 @@ async function decoded<T>(name: string, decode: () => Promise<T>): Promise<T | u
   } catch (error) {
     if (!(error instanceof NvdecRefusal)) throw error
     console.log(`${name}: refused (${error.reason}): ${error.message}`)
-    expect(name).toMatch(/yuv444|av1|theora|mpeg4|12bit/)
+    expect(name).toMatch(/yuv444|av1|theora|mpeg4|12bit|mpeg2-180x148/)
     return undefined
   }
 }
@@ -146,9 +146,9 @@ describe.skipIf(!haveNvdec)('small streams of other codecs, odd sizes and depths
     async (name, expected) => {
       await withVideo(join(import.meta.dir, 'fixtures', name), async video => {
         if (inexact(name)) {
-          const psnr = await leastPsnr(video)
-          console.log(`${name}: at least ${psnr.toFixed(1)} dB`)
-          expect(psnr).toBeGreaterThan(45)
+          const psnr = await decoded(name, () => leastPsnr(video))
+          console.log(`${name}: at least ${psnr?.toFixed(1)} dB`)
+          if (psnr !== undefined) expect(psnr).toBeGreaterThan(45)
           return
         }
         const all = await decoded(name, () => md5s(video, range(0, video.frames)))

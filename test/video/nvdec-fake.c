@@ -3,7 +3,7 @@
  *
  *   byte 0   'K' (begins with a sequence header) or 'P'
  *   byte 1   what goes wrong: 1 no picture comes of it, 2 the engine reports an error, 4 the engine conceals one,
- *            8 decoding it is refused, 16 parsing it fails
+ *            8 decoding it is refused, 16 parsing it fails, 32 the width is no multiple of 16
  *   'K' only: width / 16, height / 16, bits of a sample, surfaces needed, chroma format
  *
  * behind any number of 0xff. Pictures are shown in order of their timestamps, two late. A mapped picture is all one
@@ -116,6 +116,8 @@ CUresult cuvidParseVideoData(CUvideoparser parser, CUVIDSOURCEDATAPACKET *packet
         memset(&format, 0, sizeof format);
         format.codec = p->parameters.CodecType, format.chroma_format = data[6];
         format.coded_width = data[2] * 16, format.coded_height = data[3] * 16;
+        /* As nvcuvid does with MPEG-1 to MPEG-4. */
+        if (p->parameters.CodecType <= cudaVideoCodec_MPEG4) format.coded_width -= data[1] & 32 ? 4 : 0;
         format.display_area.right = data[2] * 16 - 4, format.display_area.bottom = data[3] * 16 - 2;
         format.bit_depth_luma_minus8 = format.bit_depth_chroma_minus8 = data[4] - 8;
         format.min_num_decode_surfaces = data[5];

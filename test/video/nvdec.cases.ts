@@ -311,6 +311,13 @@ describe('streams that NVDEC does not take', () => {
   })
 })
 
+test('MPEG-2 whose width is no multiple of 16, which nvcuvid does not decode whole', async () => {
+  const UNEVEN = 32
+  const error = await decode(makeDecoder(), [key(0, {}, UNEVEN)], [0], info('mpeg2video')).catch(e => e)
+  expect(error).toMatchObject({ reason: 'size', code: 'size_limit' })
+  expect((await decode(makeDecoder(), [key(0)], [0], info('mpeg2video'))).indices).toEqual([0])
+})
+
 describe('what a callback throws', () => {
   test('comes out of decode, and the decoder is not used again', async () => {
     const pool = new DecoderPool(DecoderPool.create(1))

@@ -68,6 +68,10 @@ export class NvdecCapabilities {
     if (format.chromaDepth !== depth) {
       throw new NvdecRefusal('depth', `${codec} of ${depth} bits with ${format.chromaDepth} bits of chroma`)
     }
+    // nvcuvid then leaves out the last column of macroblocks, and their part of the picture is what was there before.
+    if (format.codec <= cudaVideoCodec_MPEG4 && width % 16 !== 0) {
+      throw new NvdecRefusal('size', `nvcuvid does not decode ${codec} of a width of ${width} whole`)
+    }
     const caps = this.query(codec, chroma, depth)
     if (!caps?.supported || (caps.surfaceFormats & (1 << surfaceFormatFor(depth))) === 0) {
       throw new NvdecRefusal('depth', `this GPU's NVDEC does not decode ${codec} of ${depth} bits`)
