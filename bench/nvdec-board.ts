@@ -6,4 +6,6 @@ export const WARM = 0
 export const FRAMES = 1
 /** 1 once all are to stop. */
 export const STOP = 2
-export const BOARD_WORDS = 3
+/** 1 once all may start. */
+export const GO = 3
+export const BOARD_WORDS = 4

@@ -13,7 +13,7 @@ import type { SurfaceFrame } from '../src/video/nvdec/surface.ts'
 import { openVideo } from '../src/video/open.ts'
 import { defaultPreprocessing } from '../src/video/preprocess.ts'
 import type { Packet, Video } from '../src/video/types.ts'
-import { FRAMES, STOP, WARM } from './nvdec-board.ts'
+import { FRAMES, GO, STOP, WARM } from './nvdec-board.ts'
 
 /** `decode`: packets in memory, every frame mapped. `clips`: and made part of a clip. `demux`: packets read, too. */
 export type Mode = 'decode' | 'clips' | 'demux'
@@ -27,8 +27,16 @@ export interface Settings {
 export interface Job {
   path: string
   mode: Mode
+  /** How often each thread decodes the file; without it, until it is told to stop. */
+  repeats?: number
   /** See nvdec-board.ts. */
   board: SharedArrayBuffer
+}
+
+/** From the first frame asked for to the last one there. */
+export interface Answer {
+  startNs: number
+  endNs: number
 }
 
 const { pool, group, displayDelay } = workerData as Settings
@@ -61,7 +69,7 @@ function makeClips(frames: readonly SurfaceFrame[]): void {
   kernel.launch(clipParameters(frames[0]!, 0, preprocessing, layout, frames.length), places, stream)
 }
 
-async function run({ path, mode, board }: Job): Promise<void> {
+async function run({ path, mode, repeats, board }: Job): Promise<Answer> {
   const { video, packets, wanted } = await open(path)
   const words = new Int32Array(board)
   const onFrames = (group: readonly SurfaceFrame[]) => {
@@ -75,12 +83,16 @@ async function run({ path, mode, board }: Job): Promise<void> {
   do await once()
   while (monotonicNs() < warm)
   Atomics.add(words, WARM, 1)
-  while (Atomics.load(words, STOP) === 0) await once()
+  Atomics.wait(words, GO, 0)
+  const startNs = monotonicNs()
+  if (repeats === undefined) while (Atomics.load(words, STOP) === 0) await once()
+  else for (let i = 0; i < repeats; i++) await once()
+  return { startNs, endNs: monotonicNs() }
 }
 
 parentPort!.on('message', (job: Job) => {
   run(job).then(
-    () => parentPort!.postMessage({}),
+    answer => parentPort!.postMessage(answer),
     error => parentPort!.postMessage({ error: error instanceof Error ? error.stack : String(error) }),
   )
 })
