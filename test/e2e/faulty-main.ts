@@ -12,6 +12,8 @@ class InjectedError extends Error {
 
 function goWrong(): void {
   if (FAULT === 'exit') process.exit(7)
+  // As in a call of a library that does not come back: nothing but the end of the process ends it.
+  if (FAULT === 'block') Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0)
   throw new InjectedError('put here by a test')
 }
 
