@@ -5,6 +5,7 @@ import type { Network } from '../../models/network.ts'
 import { seededNetwork } from '../../models/seeded.ts'
 import { createCudaHostExecutor } from '../../src/compute/cuda/host-executor.ts'
 import type { Precision } from '../../src/compute/cuda/layout.ts'
+import { CUDA_SELF_TEST_TOLERANCE, cudaSelfTest } from '../../src/compute/cuda/self-test.ts'
 import type { NetworkExecutor } from '../../src/compute/executor.ts'
 import { runReference } from '../../src/compute/reference.ts'
 import { UsageError } from '../../src/errors.ts'
@@ -25,6 +26,8 @@ setDefaultTimeout(180_000)
 
 /** What a correct path stays under, against float64 or torch's float32. */
 const TOLERANCES: Record<Precision, number> = { fp16: 2e-3, tf32: 2e-3, fp32: 1e-4 }
+/** Networks of a few channels average less out than real ones. */
+const NARROW: Record<Precision, number> = { fp16: 1e-2, tf32: 4e-3, fp32: 1e-5 }
 const PRECISIONS = Object.keys(TOLERANCES) as Precision[]
 /** How to compute a convolution is not what these tests are about. */
 const TRIES = 3
@@ -66,7 +69,7 @@ describe.skipIf(!haveCudnn)('the cuDNN executor and the definition, in float64, 
           return relativeError(found, expected)
         })
         console.info(`${layout} ${precision}: ${errors.map(e => e.toExponential(1)).join(' ')}`)
-        for (const error of errors) expect(error).toBeLessThan(TOLERANCES[precision])
+        for (const error of errors) expect(error).toBeLessThan(NARROW[precision])
       })
   }
 })
@@ -102,7 +105,8 @@ describe.skipIf(!haveCudnn)('logits equal those of torch', () => {
         const error = relativeError(run(executor, caseClips(c), c.clips), c.logits.flat())
         executor.close()
         console.info(`${c.name} ${precision}: ${error.toExponential(2)}`)
-        expect(error).toBeLessThan(TOLERANCES[precision])
+        const narrow = c.widths[0] < 64
+        expect(error).toBeLessThan((narrow ? NARROW : TOLERANCES)[precision])
       })
 })
 
@@ -172,4 +176,9 @@ describe.skipIf(!haveCudnn)('batches', () => {
       UsageError,
     )
   })
+})
+
+test.skipIf(!haveCudnn)('the self-test of doctor finds the path right', () => {
+  for (const precision of PRECISIONS)
+    expect(cudaSelfTest(0, precision)).toBeLessThan(CUDA_SELF_TEST_TOLERANCE[precision])
 })

@@ -16,10 +16,10 @@ import type { ExecutorOptions } from '../executor.ts'
 import { type Arena, planArena } from './arena.ts'
 import { clipCounts, roundUp } from './clip-counts.ts'
 import { NetworkKernels } from './kernels.ts'
-import { BYTES, type ClipLayout, clipBytes, type Precision, type Strides } from './layout.ts'
+import { type ClipLayout, clipBytes, elementType, type Precision, type Strides } from './layout.ts'
 import { type ConvolutionOperation, lifetimes, makeProgram, type Operation, type Program } from './program.ts'
 import { type TunedConvolution, Tuner } from './tune.ts'
-import { packBias, packFilter, packLinear } from './weights.ts'
+import { type DeviceWeights, uploadWeights } from './weights.ts'
 
 export interface CudaExecutorOptions extends Omit<ExecutorOptions, 'threads'> {
   /** Of the device whose context is this thread's; everything is put on it. */
@@ -70,25 +70,19 @@ export interface CudaExecutor {
   close(): void
 }
 
-/** Bytes of memory for engines to work in: enough for all that are fast. */
-const WORKSPACE_BYTES = 64 * 2 ** 20
+/**
+ * Bytes of memory that an engine may take to work in. In float16 the fast ones need next to none; in float32 many turn
+ * the whole tensor first.
+ */
+const WORKSPACE_BYTES = { f16: 64 * 2 ** 20, f32: 512 * 2 ** 20 }
 
 const POOLED = 'pooled'
-
-/** Addresses of filters and biases, by name of the convolution, and of the linear layer. */
-interface Weights {
-  readonly filters: ReadonlyMap<string, { filter: DevicePointer; bias: DevicePointer }>
-  readonly linear?: { weight: DevicePointer; bias: DevicePointer }
-}
-
-const isConvolution = (operation: Operation): operation is ConvolutionOperation =>
-  operation.kind === 'convolution'
 
 class Executor implements CudaExecutor {
   readonly #owner = new Owner()
   readonly #program: Program
   readonly #kernels: NetworkKernels
-  readonly #weights: Weights
+  readonly #weights: DeviceWeights
   readonly #arena: Arena
   readonly #memory: DevicePointer
   readonly #workspace: DevicePointer
@@ -96,9 +90,10 @@ class Executor implements CudaExecutor {
   readonly #counts: readonly number[]
   /** By number of clips: all operations but the last. */
   readonly #graphs = new Map<number, CapturedGraph>()
-  /** The last convolution, where there is no linear layer, by number of clips. */
-  readonly #last = new Map<number, TunedConvolution>()
-  readonly #bound = new Map<string, BoundMemory>()
+  /** How to run each convolution, by number of clips and by name. */
+  readonly #chosen = new Map<number, ReadonlyMap<string, TunedConvolution>>()
+  /** The last convolution's memory, by its output. */
+  readonly #outputs = new Map<DevicePointer, BoundMemory>()
   readonly graphs: GraphReport[] = []
   readonly input: ClipLayout
   readonly output: ClipLayout | LogitsLayout
@@ -115,27 +110,32 @@ class Executor implements CudaExecutor {
     this.#counts = options.counts ?? clipCounts(maxClips)
     try {
       this.#kernels = this.#owner.own(new NetworkKernels(), kernels => kernels.close())
-      this.#weights = this.#upload()
+      this.#weights = uploadWeights(this.#program, stream, bytes => this.#allocate(bytes, 'weights'))
       this.#arena = this.#plan()
       this.#memory = this.#allocate(this.#arena.bytes, `activations of ${maxClips} clips`)
       // NaN in either type: if something were read that nothing wrote, it would show.
       fillBytes(this.#memory, 0xff, this.#arena.bytes, stream)
-      this.#workspace = this.#allocate(WORKSPACE_BYTES, 'workspace')
       const handle = this.#owner.own(createCudnn(stream), destroyCudnn)
-      this.#tuner = this.#owner.own(
-        new Tuner({
-          handle,
-          stream,
-          workspace: this.#workspace,
-          workspaceBytes: WORKSPACE_BYTES,
-          tensorCores: precision !== 'fp32',
-          tries: options.tries ?? Number.POSITIVE_INFINITY,
-        }),
-        tuner => tuner.close(),
-      )
       this.#fillInput()
-      for (const count of [...this.#counts].reverse()) this.#prepare(count)
-      this.graphs.reverse()
+      const workspaceBytes = WORKSPACE_BYTES[elementType(precision)]
+      const scratch = new Owner()
+      try {
+        this.#tuner = this.#own(
+          new Tuner({
+            handle,
+            stream,
+            workspace: scratch.own(this.#reserve(workspaceBytes, 'workspace to choose in'), free),
+            workspaceBytes,
+            tensorCores: precision !== 'fp32',
+            tries: options.tries ?? Number.POSITIVE_INFINITY,
+          }),
+        )
+        for (const count of this.#counts) this.#choose(count)
+      } finally {
+        scratch.close()
+      }
+      this.#workspace = this.#allocate(Math.max(256, this.#tuner.workspaceBytes), 'workspace')
+      for (const count of this.#counts) this.#capture(count)
       synchronizeStream(stream)
     } catch (error) {
       this.#owner.close()
@@ -143,49 +143,16 @@ class Executor implements CudaExecutor {
     }
   }
 
-  #allocate(bytes: number, what: string): DevicePointer {
+  #reserve(bytes: number, what: string): DevicePointer {
     const { startIndex, endIndex } = this.options
-    const purpose = {
+    return allocate(bytes, {
       what: `the network's ${what} (layers ${startIndex} to ${endIndex})`,
       lower: 'the batch size (-b), the clips of a video, or the number of network replicas on this GPU',
-    }
-    return this.#owner.own(allocate(bytes, purpose), free)
+    })
   }
 
-  #convolutions(): ConvolutionOperation[] {
-    return this.#program.operations.filter(isConvolution)
-  }
-
-  #upload(): Weights {
-    const { stream } = this.options
-    const { type } = this.input
-    const pieces: { data: Float32Array | Float16Array; at: number }[] = []
-    let bytes = 0
-    const place = (data: Float32Array | Float16Array): number => {
-      const at = bytes
-      pieces.push({ data, at })
-      bytes = Math.ceil((at + data.byteLength) / 256) * 256
-      return at
-    }
-    const filters = this.#convolutions().map(({ convolution }) => ({
-      name: convolution.name,
-      filter: place(packFilter(convolution, type)),
-      bias: place(packBias(convolution, type)),
-    }))
-    const { linear } = this.#program
-    const ends = linear && { weight: place(packLinear(linear)), bias: place(Float32Array.from(linear.bias)) }
-    const memory = this.#allocate(bytes, 'weights')
-    // Memory that is not page-locked has been read once a copy from it returns.
-    for (const { data, at } of pieces) upload(offset(memory, at), ptr(data), data.byteLength, stream)
-    return {
-      filters: new Map(
-        filters.map(({ name, filter, bias }) => [
-          name,
-          { filter: offset(memory, filter), bias: offset(memory, bias) },
-        ]),
-      ),
-      linear: ends && { weight: offset(memory, ends.weight), bias: offset(memory, ends.bias) },
-    }
+  #allocate(bytes: number, what: string): DevicePointer {
+    return this.#owner.own(this.#reserve(bytes, what), free)
   }
 
   /** Places of all values for the most clips; fewer use the front of each. */
@@ -218,51 +185,50 @@ class Executor implements CudaExecutor {
   }
 
   #memoryOf({ convolution, input, output, residual }: ConvolutionOperation): ConvolutionMemory {
-    const { filter, bias } = this.#weights.filters.get(convolution.name)!
+    const { filter, bias } = this.#weights.convolutions.get(convolution.name)!
     const z = residual === undefined ? {} : { residual: this.#at(residual) }
     return { input: this.#at(input), filter, bias, output: this.#at(output), ...z }
   }
 
-  /** Chooses how to run every convolution for so many clips, and captures all operations but the last. */
-  #prepare(clips: number): void {
-    const { operations, linear } = this.#program
-    const { stream } = this.options
-    const report: { name: string; ms: number; engine: number }[] = []
-    const runs = operations.map(operation => {
-      if (!isConvolution(operation)) {
-        const run = () => this.#pick(operation, clips)
-        run()
-        return run
+  /** Chooses how to run every convolution for so many clips, each on what those before it make. */
+  #choose(clips: number): void {
+    const chosen = new Map<string, TunedConvolution>()
+    for (const operation of this.#program.operations) {
+      if (operation.kind === 'pick') this.#pick(operation, clips)
+      else {
+        const { name } = operation.convolution
+        chosen.set(name, this.#tuner.choose(name, operation.problem(clips), this.#memoryOf(operation)))
       }
-      const memory = this.#memoryOf(operation)
-      const { name } = operation.convolution
-      const tuned = this.#tuner.choose(name, operation.problem(clips), memory)
-      report.push({ name, ms: tuned.ms, engine: tuned.plan.engine.index })
-      const bound = this.#own(new BoundMemory(memory, this.#workspace))
-      if (operation === operations.at(-1)) this.#last.set(clips, tuned)
-      const run = () => tuned.plan.execute(bound)
-      run()
-      return run
+    }
+    this.#chosen.set(clips, chosen)
+  }
+
+  /** Captures all operations but the last, whose output is elsewhere each time. */
+  #capture(clips: number): void {
+    const { operations, linear, output, values } = this.#program
+    const { stream } = this.options
+    const chosen = this.#chosen.get(clips)!
+    const runs = operations.map(operation => {
+      if (operation.kind === 'pick') return () => this.#pick(operation, clips)
+      const bound = this.#own(new BoundMemory(this.#memoryOf(operation), this.#workspace))
+      const { plan } = chosen.get(operation.convolution.name)!
+      return () => plan.execute(bound)
     })
-    const { output, values } = this.#program
     if (linear)
       runs.push(() =>
-        this.#kernels.pool(this.#at(output), values.get(output)!, this.#pooled(), clips, stream),
+        this.#kernels.pool(this.#at(output), values.get(output)!, this.#at(POOLED), clips, stream),
       )
     else runs.pop()
     const graph = captureGraph(stream, () => {
       for (const run of runs) run()
     })
     this.#graphs.set(clips, this.#owner.own(graph, destroyGraph))
-    this.graphs.push({ clips, nodes: graph.nodes, convolutions: report })
+    const convolutions = [...chosen].map(([name, { ms, plan }]) => ({ name, ms, engine: plan.engine.index }))
+    this.graphs.push({ clips, nodes: graph.nodes, convolutions })
   }
 
   #own<T extends { close(): void }>(made: T): T {
     return this.#owner.own(made, m => m.close())
-  }
-
-  #pooled(): DevicePointer {
-    return this.#at(POOLED)
   }
 
   #pick(operation: Exclude<Operation, ConvolutionOperation>, clips: number): void {
@@ -306,34 +272,40 @@ class Executor implements CudaExecutor {
   launch(clips: number, output: DevicePointer): void {
     this.#check(clips, 0)
     const count = this.padded(clips)
-    const { stream } = this.options
-    launchGraph(this.#graphs.get(count)!, stream)
-    const { linear } = this.#program
-    if (linear) this.#launchLinear(linear, clips, output)
-    else this.#last.get(count)!.plan.execute(this.#boundTo(output))
+    const { linear, operations } = this.#program
+    launchGraph(this.#graphs.get(count)!, this.options.stream)
+    if (linear) {
+      this.#launchLinear(linear, clips, output)
+      return
+    }
+    // The last of a range of layers is a convolution, whatever the range.
+    const last = operations.at(-1) as ConvolutionOperation
+    this.#chosen.get(count)!.get(last.convolution.name)!.plan.execute(this.#boundTo(output, last))
   }
 
   #launchLinear({ classes }: Linear, clips: number, output: DevicePointer): void {
     const { weight, bias } = this.#weights.linear!
     const { padded } = this.#program.values.get(this.#program.output)!
-    this.#kernels.linear(this.#pooled(), padded, weight, bias, output, classes, clips, this.options.stream)
+    const { stream } = this.options
+    this.#kernels.linear(this.#at(POOLED), padded, weight, bias, output, classes, clips, stream)
   }
 
   /** The last convolution's memory with this output, of which there are as many as slots. */
-  #boundTo(output: DevicePointer): BoundMemory {
-    const key = String(output)
-    let bound = this.#bound.get(key)
+  #boundTo(output: DevicePointer, last: ConvolutionOperation): BoundMemory {
+    let bound = this.#outputs.get(output)
     if (!bound) {
-      const last = this.#program.operations.at(-1) as ConvolutionOperation
       bound = this.#own(new BoundMemory({ ...this.#memoryOf(last), output }, this.#workspace))
-      this.#bound.set(key, bound)
+      this.#outputs.set(output, bound)
     }
     return bound
   }
 
   close(): void {
-    synchronizeStream(this.options.stream)
-    this.#owner.close()
+    try {
+      synchronizeStream(this.options.stream)
+    } finally {
+      this.#owner.close()
+    }
   }
 }
 
@@ -345,6 +317,3 @@ class Executor implements CudaExecutor {
  * @throws {NativeError} such as of memory that is short
  */
 export const createCudaExecutor = (options: CudaExecutorOptions): CudaExecutor => new Executor(options)
-
-/** Bytes of an element of a layout. */
-export const elementBytes = ({ type }: ClipLayout): number => BYTES[type]

@@ -1,13 +1,5 @@
-import { captureGraph, destroyGraph, launchGraph } from '../../../ffi/cuda/graph.ts'
 import { Owner } from '../../../ffi/cuda/owner.ts'
-import {
-  createEvent,
-  destroyEvent,
-  elapsedMs,
-  recordEvent,
-  synchronizeEvent,
-} from '../../../ffi/cuda/stream.ts'
-import type { CUevent, CUstream, DevicePointer } from '../../../ffi/cuda/types.ts'
+import type { CUstream, DevicePointer } from '../../../ffi/cuda/types.ts'
 import type { CudnnHandle } from '../../../ffi/cudnn/descriptor.ts'
 import {
   BoundMemory,
@@ -19,6 +11,7 @@ import {
   usesTensorCores,
 } from '../../../ffi/cudnn/graph.ts'
 import { NativeError } from '../../../ffi/error.ts'
+import { StreamTimer } from './stream-timer.ts'
 
 /** A convolution, ready to run in the way that was the fastest of those tried. */
 export interface TunedConvolution {
@@ -41,54 +34,16 @@ export interface TunerOptions {
   readonly tries: number
 }
 
-/** Runs shorter than this are measured in a graph: the time to launch them would hide theirs. */
-const SHORT_MS = 0.2
 /** A way that takes so many times the best at its first try is not measured further. */
 const HOPELESS = 1.5
 
-/** Measures what runs on a stream. */
-class StreamTimer {
-  readonly #owner = new Owner()
-  readonly #start: CUevent
-  readonly #end: CUevent
-
-  constructor(readonly stream: CUstream) {
-    this.#start = this.#owner.own(createEvent('time'), destroyEvent)
-    this.#end = this.#owner.own(createEvent('time'), destroyEvent)
-  }
-
-  #once(work: () => void): number {
-    recordEvent(this.#start, this.stream)
-    work()
-    recordEvent(this.#end, this.stream)
-    synchronizeEvent(this.#end)
-    return elapsedMs(this.#start, this.#end)
-  }
-
-  /** Milliseconds of `work`: of about its first run if that is above `limitMs`, else of several. */
-  time(work: () => void, limitMs: number): number {
-    // The first run also loads the kernels.
-    this.#once(work)
-    const first = this.#once(work)
-    if (first > Math.max(limitMs, SHORT_MS)) return first
-    if (first > SHORT_MS) {
-      const times = [first, this.#once(work), this.#once(work)]
-      return Math.min(...times)
-    }
-    const runs = Math.min(20, Math.max(4, Math.round(0.2 / first)))
-    const graph = captureGraph(this.stream, () => {
-      for (let i = 0; i < runs; i++) work()
-    })
-    try {
-      launchGraph(graph, this.stream)
-      return Math.min(...[0, 1].map(() => this.#once(() => launchGraph(graph, this.stream)))) / runs
-    } finally {
-      destroyGraph(graph)
-    }
-  }
-
-  close(): void {
-    this.#owner.close()
+/** What cuDNN refuses is undefined: another engine may do it. A device that has failed stays so, and is an error. */
+function possible<T>(attempt: () => T): T | undefined {
+  try {
+    return attempt()
+  } catch (error) {
+    if (error instanceof NativeError && error.library === 'cuDNN') return undefined
+    throw error
   }
 }
 
@@ -104,7 +59,7 @@ export class Tuner {
 
   /**
    * The fastest way. Writes the output, many times over.
-   * @throws {NativeError} if there is no way at all
+   * @throws {NativeError} if the device fails, and an Error if cuDNN has no way at all
    */
   choose(name: string, problem: FusedConvolution, memory: ConvolutionMemory): TunedConvolution {
     const key = JSON.stringify(problem)
@@ -115,51 +70,55 @@ export class Tuner {
     return tuned
   }
 
-  /** All ways that were chosen. */
-  get chosen(): readonly TunedConvolution[] {
-    return [...this.#known.values()]
+  /** Bytes that the ways chosen need to work in. */
+  get workspaceBytes(): number {
+    return Math.max(0, ...[...this.#known.values()].map(({ plan }) => plan.workspaceBytes))
   }
 
   #measure(name: string, problem: FusedConvolution, memory: ConvolutionMemory): TunedConvolution {
-    const { handle, workspace, workspaceBytes, tensorCores, tries } = this.options
+    const { handle, workspace, tensorCores } = this.options
     const graph = this.#owner.own(new ConvolutionGraph(problem, { handle }), made => made.close())
+    const suits = (engine: Engine) => tensorCores || !usesTensorCores(engine)
     const bound = new BoundMemory(memory, workspace)
-    let best: { plan: ConvolutionPlan; ms: number } | undefined
-    let tried = 0
-    let failure: unknown
     try {
-      const suits = (engine: Engine) => tensorCores || !usesTensorCores(engine)
-      const proposed = graph.engines('A').filter(suits)
       // What just works is slow, or slow to make: only where nothing else does.
-      const engines = proposed.length > 0 ? proposed : graph.engines('FALLBACK').filter(suits)
-      for (const engine of engines) {
-        if (tried >= tries) break
-        let plan: ConvolutionPlan | undefined
-        try {
-          plan = new ConvolutionPlan(graph, engine)
-          if (plan.workspaceBytes > workspaceBytes)
-            throw new RangeError('it takes more workspace than there is')
-          const run = () => plan!.execute(bound)
-          const ms = this.#timer.time(run, best ? best.ms * HOPELESS : Number.POSITIVE_INFINITY)
-          tried++
-          if (best && ms >= best.ms) plan.close()
-          else {
-            best?.plan.close()
-            best = { plan, ms }
-          }
-        } catch (error) {
-          plan?.close()
-          // What an engine cannot do, another may; but a device that has failed stays so.
-          if (!(error instanceof RangeError || (error instanceof NativeError && error.library === 'cuDNN')))
-            throw error
-          failure = error
-        }
+      for (const mode of ['A', 'FALLBACK'] as const) {
+        const best = this.#fastest(graph, graph.engines(mode).filter(suits), bound)
+        if (best) return { problem, ...best, plan: this.#owner.own(best.plan, plan => plan.close()) }
       }
     } finally {
       bound.close()
     }
-    if (!best) throw failure ?? new Error(`cuDNN has no way to compute ${name}`)
-    return { problem, ms: best.ms, tried, plan: this.#owner.own(best.plan, plan => plan.close()) }
+    throw new Error(`cuDNN has no way to compute ${name} (${JSON.stringify(problem)})`)
+  }
+
+  /** The fastest of the engines that can do it in the workspace there is. */
+  #fastest(
+    graph: ConvolutionGraph,
+    engines: readonly Engine[],
+    bound: BoundMemory,
+  ): { plan: ConvolutionPlan; ms: number; tried: number } | undefined {
+    const { workspaceBytes, tries } = this.options
+    let best: { plan: ConvolutionPlan; ms: number } | undefined
+    let tried = 0
+    for (const engine of engines) {
+      if (tried >= tries) break
+      const plan = possible(() => new ConvolutionPlan(graph, engine))
+      if (!plan) continue
+      const limit = best ? best.ms * HOPELESS : Number.POSITIVE_INFINITY
+      const ms =
+        plan.workspaceBytes > workspaceBytes
+          ? undefined
+          : possible(() => this.#timer.time(() => plan.execute(bound), limit))
+      if (ms !== undefined) tried++
+      if (ms === undefined || (best && ms >= best.ms)) {
+        plan.close()
+        continue
+      }
+      best?.plan.close()
+      best = { plan, ms }
+    }
+    return best && { ...best, tried }
   }
 
   close(): void {

@@ -1,6 +1,10 @@
+import { ptr } from 'bun:ffi'
+import { upload } from '../../../ffi/cuda/memory.ts'
+import { type CUstream, type DevicePointer, offset } from '../../../ffi/cuda/types.ts'
 import type { ElementType } from '../../../ffi/cudnn/graph.ts'
 import type { Convolution, Linear } from '../../../models/network.ts'
 import { BYTES, paddedChannels } from './layout.ts'
+import type { Program } from './program.ts'
 
 type Elements = Float32Array | Float16Array
 
@@ -36,4 +40,51 @@ export function packLinear({ classes, features, weight }: Linear): Elements {
   const packed = memory('f32', classes * padded)
   for (let k = 0; k < classes; k++) packed.set(weight.subarray(k * features, (k + 1) * features), k * padded)
   return packed
+}
+
+/** Addresses of a program's weights in a device's memory. */
+export interface DeviceWeights {
+  /** By name of the convolution. */
+  readonly convolutions: ReadonlyMap<string, { filter: DevicePointer; bias: DevicePointer }>
+  readonly linear?: { weight: DevicePointer; bias: DevicePointer }
+}
+
+/**
+ * Puts the weights of a program into memory of this thread's device.
+ * @param reserve - gives memory of so many bytes, called once
+ * @throws {NativeError}
+ */
+export function uploadWeights(
+  { operations, values, input, linear }: Program,
+  stream: CUstream,
+  reserve: (bytes: number) => DevicePointer,
+): DeviceWeights {
+  const { type } = values.get(input)!
+  const pieces: { data: Elements; at: number }[] = []
+  let end = 0
+  const place = (data: Elements): number => {
+    const at = end
+    pieces.push({ data, at })
+    end = Math.ceil((at + data.byteLength) / 256) * 256
+    return at
+  }
+  const convolutions = operations.flatMap(operation => {
+    if (operation.kind === 'pick') return []
+    const { convolution } = operation
+    const filter = place(packFilter(convolution, type))
+    return [{ name: convolution.name, filter, bias: place(packBias(convolution, type)) }]
+  })
+  const last = linear && { weight: place(packLinear(linear)), bias: place(Float32Array.from(linear.bias)) }
+  const memory = reserve(end)
+  // Memory that is not page-locked has been read once a copy from it returns.
+  for (const { data, at } of pieces) upload(offset(memory, at), ptr(data), data.byteLength, stream)
+  return {
+    convolutions: new Map(
+      convolutions.map(({ name, filter, bias }) => [
+        name,
+        { filter: offset(memory, filter), bias: offset(memory, bias) },
+      ]),
+    ),
+    linear: last && { weight: offset(memory, last.weight), bias: offset(memory, last.bias) },
+  }
 }
