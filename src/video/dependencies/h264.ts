@@ -7,6 +7,7 @@ import { type PictureReader, picture } from './picture.ts'
 const SLICE = 1
 const PARTITION_A = 2
 const IDR_SLICE = 5
+const SEI = 6
 const SPS = 7
 const PPS = 8
 
@@ -102,6 +103,28 @@ export function sequenceIn(data: Uint8Array, framing: NalFraming): H264Sequence 
   forEachNal(data, framing, (start, end) => {
     if ((data[start]! & 31) !== SPS) return undefined
     found = parseSequence(data, start, end)
+    return false
+  })
+  return found
+}
+
+const HIGH_444_PREDICTIVE = 244
+/** First bytes of an SEI unit (any nal_ref_idc) whose message is user data that is not registered (D.1.7). */
+const USER_DATA_UNREGISTERED = 5
+
+/**
+ * What a decoder must have seen of a stream's first packet to decode from a later one: x264 names its version there,
+ * once, and versions before 151 coded 4:4:4 in a way of their own, which libavcodec follows where it knows of them.
+ * @returns NAL units in the stream's framing, to stand before another packet's; empty for most streams
+ */
+export function encoderVersion({ codec, description }: StreamInfo, first: Uint8Array): Uint8Array {
+  const framing = h264Framing(description)
+  const none: Uint8Array = new Uint8Array(0)
+  if (codec !== 'h264' || framing === 'startcodes' || description?.[1] !== HIGH_444_PREDICTIVE) return none
+  let found = none
+  forEachNal(first, framing, (start, end) => {
+    if ((first[start]! & 31) !== SEI || first[start + 1] !== USER_DATA_UNREGISTERED) return undefined
+    found = first.subarray(start - framing, end)
     return false
   })
   return found

@@ -1,5 +1,6 @@
 import type { Presentation } from '../presentation.ts'
-import type { Packet } from '../types.ts'
+import type { Packet, StreamInfo } from '../types.ts'
+import { encoderVersion } from './h264.ts'
 import type { Picture, PictureReader } from './picture.ts'
 import { type Keyframes, planStretches, type Stretch } from './plan.ts'
 
@@ -8,6 +9,8 @@ export interface PacketSource {
   readonly presentation: Presentation
   /** What the container calls keyframes; those that are found to be none are removed. */
   readonly keyframes: Keyframes
+  /** Where packets may depend on more of the stream than their pictures say. */
+  readonly info?: StreamInfo
   /** The packet's bytes; empty where the container has none for it. Positions mostly ascend. */
   read(position: number): Uint8Array | Promise<Uint8Array>
   /** A new reader of the stream's pictures. */
@@ -26,13 +29,24 @@ export async function* dependentPackets(
 ): AsyncGenerator<Packet, void, undefined> {
   const needed = new Set(wanted)
   const { stretches, entries } = await entriesOf(source, wanted)
+  let before = await startOf(source, stretches[0])
   for (let i = 0; i < stretches.length; i++) {
     let restart = i > 0
     for await (const packet of walk(source, stretches[i]!, entries, needed)) {
-      yield restart ? { ...packet, restart } : packet
+      const data = before.length > 0 ? Buffer.concat([before, packet.data]) : packet.data
+      yield restart ? { ...packet, data, restart } : { ...packet, data }
       restart = false
+      before = NOTHING
     }
   }
+}
+
+const NOTHING = new Uint8Array(0)
+
+/** What stands in the stream's first packet alone and has to go before the first that is sent. */
+async function startOf(source: PacketSource, first: Stretch | undefined): Promise<Uint8Array> {
+  if (first === undefined || first.start === 0 || source.info?.codec !== 'h264') return NOTHING
+  return encoderVersion(source.info, await source.read(0))
 }
 
 /**
