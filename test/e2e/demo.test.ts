@@ -130,17 +130,6 @@ test('--labels names them otherwise', async () => {
   for (const { top } of results) for (const { label, index } of top) expect(label).toBe(`class ${index}`)
 })
 
-test('without weights, every output says that they are random, and the seed fixes them', async () => {
-  const config = pipeline([loader(), network({ num_classes: 8, layer_sizes: [1, 1, 1, 1] })], {
-    weights: undefined,
-  })
-  const small = ['-v', '2', '--seed', '7']
-  const [first, second] = [await run(config, small), await run(config, small)]
-  expect(first.summary.weights).toBe('random:7')
-  for (const { weights } of first.results) expect(weights).toBe('random:7')
-  expect(first.results.map(({ top }) => top)).toEqual(second.results.map(({ top }) => top))
-})
-
 test('--warmup leaves requests out of statistics only', async () => {
   const { results, summary } = await run(oneClip(), ['-v', '6', '--warmup', '4'])
   expect(results.map(({ warmup }) => warmup)).toEqual([true, true, true, true, false, false])
