@@ -1,0 +1,412 @@
+// A stand-in for a GPU, its driver and cuDNN, for tests where there is none. Device memory is the host's; everything put
+// on a stream is done at once, by the definitions of the kernels of kernels/network.ptx and of cuDNN's fused
+// convolution, and what is captured is kept and done when the graph is launched. It is far too slow for anything else.
+//
+// FAKE_GPUS: how many devices there are (1). FAKE_GPU_MIB: memory of all together (4096).
+#include <math.h>
+#include <pthread.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+
+typedef _Float16 half;
+typedef uint64_t u64;
+typedef uint32_t u32;
+enum { OK = 0, INVALID_VALUE = 1, OUT_OF_MEMORY = 2, INVALID_PTX = 218, NOT_FOUND = 500, NOT_SUPPORTED = 801, CAPTURE_UNSUPPORTED = 900 };
+
+static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
+static long used, alive;
+static u64 setting(const char *name, u64 other) { return getenv(name) ? strtoull(getenv(name), 0, 10) : other; }
+static u64 capacity(void) { return setting("FAKE_GPU_MIB", 4096) << 20; }
+static void count(long objects, long bytes) {
+  pthread_mutex_lock(&lock);
+  alive += objects, used += bytes;
+  pthread_mutex_unlock(&lock);
+}
+/** Things that were made and not given back; contexts, too. */
+long fakeGpuAlive(void) { return alive; }
+
+// ---- Work: done at once, or kept while its stream is being captured.
+
+struct Work { void (*run)(struct Work *); struct Work *next; };
+struct Stream { int capturing; struct Work *first, **last; };
+struct Graph { struct Work *first; };
+
+static void perform(struct Work *work, size_t bytes, struct Stream *stream) {
+  if (!stream->capturing) { work->run(work); return; }
+  struct Work *kept = malloc(bytes);
+  memcpy(kept, work, bytes);
+  kept->next = 0;
+  *stream->last = kept;
+  stream->last = &kept->next;
+}
+static void forget(struct Work *work) {
+  while (work) { struct Work *next = work->next; free(work); work = next; }
+}
+
+// ---- The driver: devices, contexts, memory.
+
+int cuInit(u32 flags) { return OK; }
+int cuDriverGetVersion(int *version) { return *version = 13000, OK; }
+static const char *const NAMES[][3] = {
+  [INVALID_VALUE] = { "CUDA_ERROR_INVALID_VALUE", "invalid argument" },
+  [OUT_OF_MEMORY] = { "CUDA_ERROR_OUT_OF_MEMORY", "out of memory" },
+  [INVALID_PTX] = { "CUDA_ERROR_INVALID_PTX", "a PTX JIT compilation failed" },
+  [NOT_FOUND] = { "CUDA_ERROR_NOT_FOUND", "named symbol not found" },
+  [NOT_SUPPORTED] = { "CUDA_ERROR_NOT_SUPPORTED", "operation not supported" },
+  [CAPTURE_UNSUPPORTED] = { "CUDA_ERROR_STREAM_CAPTURE_UNSUPPORTED", "operation not permitted when stream is capturing" },
+};
+static int say(int status, int which, const char **text) {
+  *text = status > 0 && status <= CAPTURE_UNSUPPORTED ? NAMES[status][which] : 0;
+  return *text ? OK : INVALID_VALUE;
+}
+int cuGetErrorName(int status, const char **text) { return say(status, 0, text); }
+int cuGetErrorString(int status, const char **text) { return say(status, 1, text); }
+
+int cuDeviceGetCount(int *devices) { return *devices = setting("FAKE_GPUS", 1), OK; }
+int cuDeviceGet(int *device, int index) {
+  if (index < 0 || index >= setting("FAKE_GPUS", 1)) return 101;
+  return *device = index, OK;
+}
+int cuDeviceGetName(char *name, int bytes, int device) { return snprintf(name, bytes, "stand-in GPU %d", device), OK; }
+int cuDeviceGetAttribute(int *value, int which, int device) { return *value = which == 75 ? 9 : which == 76 ? 0 : 4, OK; }
+int cuDeviceGetUuid_v2(char *uuid, int device) { return memset(uuid, 0x10 + device, 16), OK; }
+int cuDeviceTotalMem_v2(u64 *bytes, int device) { return *bytes = capacity(), OK; }
+int cuDeviceCanAccessPeer(int *can, int device, int peer) { return *can = device != peer, OK; }
+
+static __thread u64 current;
+int cuDevicePrimaryCtxRetain(u64 *context, int device) { return *context = 0x1000 + device, count(1, 0), OK; }
+int cuDevicePrimaryCtxRelease_v2(int device) { return count(-1, 0), OK; }
+int cuCtxSetCurrent(u64 context) { return current = context, OK; }
+int cuCtxGetCurrent(u64 *context) { return *context = current, OK; }
+int cuCtxSynchronize(void) { return OK; }
+int cuCtxEnablePeerAccess(u64 context, u32 flags) { return OK; }
+
+int cuMemGetInfo_v2(u64 *unused, u64 *total) { return *total = capacity(), *unused = *total - used, OK; }
+int cuMemAlloc_v2(u64 *pointer, u64 bytes) {
+  if (!current) return 201;
+  if (bytes > capacity() - used) return OUT_OF_MEMORY;
+  u64 room = (bytes + 511) / 256 * 256;
+  char *memory = aligned_alloc(256, room);
+  *(u64 *)memory = room;
+  *pointer = (u64)memory + 256;
+  count(1, room);
+  return OK;
+}
+int cuMemFree_v2(u64 pointer) { return count(-1, -*(long *)(pointer - 256)), free((void *)(pointer - 256)), OK; }
+int cuMemHostAlloc(void **pointer, u64 bytes, u32 flags) { return *pointer = malloc(bytes), count(1, 0), OK; }
+int cuMemFreeHost(void *pointer) { return count(-1, 0), free(pointer), OK; }
+int cuMemHostRegister_v2(void *pointer, u64 bytes, u32 flags) { return count(1, 0), OK; }
+int cuMemHostUnregister(void *pointer) { return count(-1, 0), OK; }
+
+struct Copy { struct Work work; void *to; const void *from; u64 bytes; };
+static void copy(struct Work *work) { struct Copy *c = (void *)work; memmove(c->to, c->from, c->bytes); }
+static int copies(void *to, const void *from, u64 bytes, struct Stream *stream) {
+  struct Copy c = { { copy }, to, from, bytes };
+  return perform(&c.work, sizeof c, stream), OK;
+}
+int cuMemcpyHtoDAsync_v2(void *to, void *from, u64 bytes, struct Stream *stream) { return copies(to, from, bytes, stream); }
+int cuMemcpyDtoHAsync_v2(void *to, void *from, u64 bytes, struct Stream *stream) { return copies(to, from, bytes, stream); }
+int cuMemcpyDtoDAsync_v2(void *to, void *from, u64 bytes, struct Stream *stream) { return copies(to, from, bytes, stream); }
+int cuMemcpyPeerAsync(void *to, u64 a, void *from, u64 b, u64 bytes, struct Stream *stream) { return copies(to, from, bytes, stream); }
+
+struct Fill { struct Work work; u32 *to; u32 value; u64 bytes; int wide; };
+static void fill(struct Work *work) {
+  struct Fill *f = (void *)work;
+  if (f->wide) for (u64 i = 0; i < f->bytes / 4; i++) f->to[i] = f->value;
+  else memset(f->to, f->value, f->bytes);
+}
+int cuMemsetD8Async(void *to, unsigned char value, u64 bytes, struct Stream *stream) {
+  struct Fill f = { { fill }, to, value, bytes, 0 };
+  return perform(&f.work, sizeof f, stream), OK;
+}
+int cuMemsetD32Async(void *to, u32 value, u64 words, struct Stream *stream) {
+  struct Fill f = { { fill }, to, value, 4 * words, 1 };
+  return perform(&f.work, sizeof f, stream), OK;
+}
+
+// ---- Streams and events.
+
+int cuStreamCreate(struct Stream **stream, u32 flags) { return *stream = calloc(1, sizeof **stream), count(1, 0), OK; }
+int cuStreamDestroy_v2(struct Stream *stream) { return free(stream), count(-1, 0), OK; }
+int cuStreamSynchronize(struct Stream *stream) { return stream->capturing ? CAPTURE_UNSUPPORTED : OK; }
+int cuStreamQuery(struct Stream *stream) { return OK; }
+int cuStreamWaitEvent(struct Stream *stream, double *event, u32 flags) { return OK; }
+int cuEventCreate(double **event, u32 flags) { return *event = calloc(1, 8), count(1, 0), OK; }
+int cuEventDestroy_v2(double *event) { return free(event), count(-1, 0), OK; }
+int cuEventRecord(double *event, struct Stream *stream) {
+  struct timespec now;
+  clock_gettime(CLOCK_MONOTONIC, &now);
+  return *event = now.tv_sec * 1e3 + now.tv_nsec / 1e6, OK;
+}
+int cuEventSynchronize(double *event) { return OK; }
+int cuEventQuery(double *event) { return OK; }
+int cuEventElapsedTime(float *ms, double *start, double *end) { return *ms = *end - *start + 1e-3, OK; }
+
+int cuStreamBeginCapture_v2(struct Stream *stream, int mode) {
+  stream->capturing = 1, stream->first = 0, stream->last = &stream->first;
+  return OK;
+}
+int cuStreamEndCapture(struct Stream *stream, struct Graph **graph) {
+  *graph = malloc(sizeof **graph);
+  (*graph)->first = stream->first;
+  stream->capturing = 0;
+  return count(1, 0), OK;
+}
+int cuGraphGetNodes(struct Graph *graph, void *nodes, u64 *number) {
+  *number = 0;
+  for (struct Work *work = graph->first; work; work = work->next) ++*number;
+  return OK;
+}
+int cuGraphInstantiateWithFlags(struct Graph **exec, struct Graph *graph, u64 flags) {
+  *exec = malloc(sizeof **exec);
+  **exec = *graph;
+  graph->first = 0;
+  return count(1, 0), OK;
+}
+int cuGraphDestroy(struct Graph *graph) { return forget(graph->first), free(graph), count(-1, 0), OK; }
+int cuGraphExecDestroy(struct Graph *graph) { return cuGraphDestroy(graph); }
+int cuGraphUpload(struct Graph *graph, struct Stream *stream) { return OK; }
+int cuGraphLaunch(struct Graph *graph, struct Stream *stream) {
+  for (struct Work *work = graph->first; work; work = work->next) work->run(work);
+  return OK;
+}
+
+// ---- Kernels, by the contracts in kernels/network.ptx.
+
+static float load(const void *from, int isHalf, u64 i) { return isHalf ? ((const half *)from)[i] : ((const float *)from)[i]; }
+static void store(void *to, int isHalf, u64 i, float value) {
+  if (isHalf) ((half *)to)[i] = value;
+  else ((float *)to)[i] = value;
+}
+
+struct Arrange { struct Work work; void *from, *to; u32 channels, padded, frames, height, width, halves; u64 n; u32 c, t, y, x, clips; };
+static void arrange(struct Work *work) {
+  struct Arrange *a = (void *)work;
+  u64 at = 0;
+  for (u32 n = 0; n < a->clips; n++)
+    for (u32 t = 0; t < a->frames; t++)
+      for (u32 y = 0; y < a->height; y++)
+        for (u32 x = 0; x < a->width; x++)
+          for (u32 c = 0; c < a->padded; c++, at++) {
+            u64 place = n * a->n + (u64)c * a->c + (u64)t * a->t + (u64)y * a->y + (u64)x * a->x;
+            store(a->to, a->halves & 2, at, c < a->channels ? load(a->from, a->halves & 1, place) : 0);
+          }
+}
+struct Pick { struct Work work; char *from, *to; u32 pieces, frames, height, width, n, t, y, x, clips; };
+static void pick(struct Work *work) {
+  struct Pick *p = (void *)work;
+  char *to = p->to;
+  for (u32 n = 0; n < p->clips; n++)
+    for (u32 t = 0; t < p->frames; t++)
+      for (u32 y = 0; y < p->height; y++)
+        for (u32 x = 0; x < p->width; x++, to += 16 * p->pieces)
+          memcpy(to, p->from + 16 * ((u64)n * p->n + (u64)t * p->t + (u64)y * p->y + (u64)x * p->x), 16 * p->pieces);
+}
+struct Pool { struct Work work; void *from; float *to; u32 places, padded, halves, clips; };
+static void pool(struct Work *work) {
+  struct Pool *p = (void *)work;
+  for (u64 n = 0; n < p->clips; n++)
+    for (u64 c = 0; c < p->padded; c++) {
+      float sum = 0;
+      for (u64 i = 0; i < p->places; i++) sum += load(p->from, p->halves, (n * p->places + i) * p->padded + c);
+      p->to[n * p->padded + c] = sum / p->places;
+    }
+}
+struct Linear { struct Work work; float *from, *weight, *bias, *to; u32 features, classes, clips; };
+static void linear(struct Work *work) {
+  struct Linear *l = (void *)work;
+  for (u64 n = 0; n < l->clips; n++)
+    for (u64 k = 0; k < l->classes; k++) {
+      float sum = l->bias[k];
+      for (u64 f = 0; f < l->features; f++) sum += l->from[n * l->features + f] * l->weight[k * l->features + f];
+      l->to[n * l->classes + k] = sum;
+    }
+}
+
+int cuModuleLoadDataEx(char **module, const char *ptx, u32 options, int *which, void **values) {
+  if (!strstr(ptx, ".entry")) return INVALID_PTX;
+  return *module = strdup(ptx), count(1, 0), OK;
+}
+int cuModuleUnload(char *module) { return free(module), count(-1, 0), OK; }
+static const char *const KERNELS[] = { "arrange", "pick", "pool", "linear" };
+int cuModuleGetFunction(u64 *function, char *module, const char *name) {
+  char entry[200];
+  snprintf(entry, sizeof entry, ".entry %s(", name);
+  if (!strstr(module, entry)) return NOT_FOUND;
+  *function = 99;
+  for (int i = 0; i < 4; i++) if (!strcmp(name, KERNELS[i])) *function = 1 + i;
+  return OK;
+}
+int cuFuncGetAttribute(int *value, int which, u64 function) { return *value = which == 4 ? 32 : 0, OK; }
+int cuFuncSetAttribute(u64 function, int which, int value) { return OK; }
+
+#define P(i) (*(void **)args[i])
+#define W(i) (*(u32 *)args[i])
+int cuLaunchKernel(u64 function, u32 gx, u32 gy, u32 gz, u32 bx, u32 by, u32 bz, u32 shared, struct Stream *stream, void **args, void **extra) {
+  if (function == 1) {
+    struct Arrange a = { { arrange }, P(0), P(1), W(2), W(3), W(4), W(5), W(6), W(7), *(u64 *)args[8], W(9), W(10), W(11), W(12), gz };
+    if (gx != (a.frames * a.height * a.width + 255) / 256 || gy != a.padded / 8 || bx != 256) return INVALID_VALUE;
+    perform(&a.work, sizeof a, stream);
+  } else if (function == 2) {
+    struct Pick p = { { pick }, P(0), P(1), W(2), W(3), W(4), W(5), W(6), W(7), W(8), W(9), gy };
+    if (gx != (p.frames * p.height * p.width * p.pieces + 255) / 256 || bx != 256) return INVALID_VALUE;
+    perform(&p.work, sizeof p, stream);
+  } else if (function == 3) {
+    struct Pool p = { { pool }, P(0), P(1), W(2), W(3), W(4), gy };
+    if (gx != (p.padded + 31) / 32 || bx != 32 || by != 8) return INVALID_VALUE;
+    perform(&p.work, sizeof p, stream);
+  } else if (function == 4) {
+    struct Linear l = { { linear }, P(0), P(1), P(2), P(3), W(4), W(5), gy };
+    if (gx != (l.classes + 7) / 8 || bx != 32 || by != 8) return INVALID_VALUE;
+    perform(&l.work, sizeof l, stream);
+  } else return NOT_SUPPORTED;
+  return OK;
+}
+
+// ---- cuDNN's graph API: descriptors are lists of attributes, and a plan does the fused convolution that it leads to.
+
+enum { ENGINE = 2, ENGINECFG = 3, OP_CONVOLUTION = 10 };
+struct Attribute { int name; int64_t count; void *data; struct Attribute *next; };
+struct Descriptor { int type, done; int64_t index; struct Descriptor *of; struct Attribute *attributes; };
+struct Handle { struct Stream *stream; };
+
+u64 cudnnGetVersion(void) { return 91900; }
+const char *cudnnGetErrorString(int status) { return status == 2000 ? "CUDNN_STATUS_BAD_PARAM" : "CUDNN_STATUS_NOT_SUPPORTED"; }
+static __thread const char *last = "";
+void cudnnGetLastErrorString(char *text, u64 bytes) { snprintf(text, bytes, "%s", last); }
+static int bad(const char *why) { return last = why, 2000; }
+int cudnnCreate(struct Handle **handle) { return *handle = calloc(1, sizeof **handle), count(1, 0), 0; }
+int cudnnDestroy(struct Handle *handle) { return free(handle), count(-1, 0), 0; }
+int cudnnSetStream(struct Handle *handle, struct Stream *stream) { return handle->stream = stream, 0; }
+
+int cudnnBackendCreateDescriptor(int type, struct Descriptor **d) {
+  if (type == 38) return bad("a device that is not there is not known here");
+  *d = calloc(1, sizeof **d);
+  (*d)->type = type;
+  return count(1, 0), 0;
+}
+int cudnnBackendDestroyDescriptor(struct Descriptor *d) {
+  for (struct Attribute *a = d->attributes, *next; a; a = next) next = a->next, free(a->data), free(a);
+  return free(d), count(-1, 0), 0;
+}
+int cudnnBackendFinalize(struct Descriptor *d) { return d->done ? bad("finalized twice") : (d->done = 1, 0); }
+
+static int sizeOf(int type) { return type == 2 || type == 24 ? 1 : type == 0 || type == 3 || type == 5 || type == 6 || type == 15 ? 8 : 4; }
+int cudnnBackendSetAttribute(struct Descriptor *d, int name, int type, int64_t number, const void *values) {
+  if (d->done) return bad("set after finalize");
+  struct Attribute *a = malloc(sizeof *a);
+  *a = (struct Attribute){ name, number, malloc(number * sizeOf(type)), d->attributes };
+  memcpy(a->data, values, number * sizeOf(type));
+  d->attributes = a;
+  return 0;
+}
+static struct Attribute *find(struct Descriptor *d, int name) {
+  for (struct Attribute *a = d->attributes; a; a = a->next) if (a->name == name) return a;
+  return 0;
+}
+static struct Descriptor *link(struct Descriptor *d, int name) { return *(struct Descriptor **)find(d, name)->data; }
+
+int cudnnBackendGetAttribute(struct Descriptor *d, int name, int type, int64_t most, int64_t *number, void *values) {
+  if (!d->done && d->type != ENGINECFG && d->type != ENGINE) return bad("read before finalize");
+  struct Descriptor **made = values;
+  *number = 1;
+  if (name == 202) {
+    // The second engine of two uses tensor cores; what just works does not.
+    int fallback = *(int *)find(d, 200)->data == 2;
+    *number = fallback ? 1 : 2;
+    for (int64_t i = 0; i < *number && i < most; i++) made[i]->index = fallback ? 9 : i, made[i]->of = link(d, 201);
+  } else if (name == 301 || name == 300) made[0]->index = d->index;
+  else if (name == 1301) *(int64_t *)values = d->index;
+  else if (name == 1303) *number = d->index == 1, *(int *)values = 0;
+  else if (name == 402) *(int64_t *)values = 64;
+  else return bad("no such attribute");
+  return 0;
+}
+
+struct Tensor { void *data; int64_t uid, dims[4], strides[4]; int isHalf; };
+static struct Tensor tensor(struct Descriptor *d, struct Descriptor *pack) {
+  struct Tensor t = { 0 };
+  t.uid = *(int64_t *)find(d, 906)->data;
+  memcpy(t.dims, find(d, 902)->data, 32);
+  memcpy(t.strides, find(d, 903)->data, 32);
+  if (t.strides[1] != 1 || t.strides[3] != t.dims[1]) abort();
+  t.isHalf = *(int *)find(d, 901)->data == 2;
+  struct Attribute *uids = find(pack, 1000), *pointers = find(pack, 1001);
+  for (int64_t i = 0; i < uids->count; i++)
+    if (((int64_t *)uids->data)[i] == t.uid) t.data = ((void **)pointers->data)[i];
+  return t;
+}
+static float element(struct Tensor *t, int64_t n, int64_t c, int64_t h, int64_t w) {
+  return load(t->data, t->isHalf, n * t->strides[0] + c * t->strides[1] + h * t->strides[2] + w * t->strides[3]);
+}
+
+struct Convolve { struct Work work; struct Tensor x, w, y, z, b; int64_t stride[2], padding[2]; int relu; };
+/** A dense tensor's elements as float32, in the order in which they lie. */
+static float *floats(struct Tensor *t) {
+  u64 count = t->dims[0] * t->dims[1] * t->dims[2] * t->dims[3];
+  float *all = malloc(4 * count);
+  for (u64 i = 0; i < count; i++) all[i] = load(t->data, t->isHalf, i);
+  return all;
+}
+static float dot(const float *a, const float *b, int64_t count) {
+  float sum = 0;
+  for (int64_t i = 0; i < count; i++) sum += a[i] * b[i];
+  return sum;
+}
+static void convolve(struct Work *work) {
+  struct Convolve *v = (void *)work;
+  struct Tensor *x = &v->x, *w = &v->w, *y = &v->y;
+  float *from = floats(x), *filter = floats(w);
+  int64_t channels = x->dims[1];
+  for (int64_t n = 0; n < y->dims[0]; n++)
+    for (int64_t oh = 0; oh < y->dims[2]; oh++)
+      for (int64_t ow = 0; ow < y->dims[3]; ow++)
+        for (int64_t k = 0; k < y->dims[1]; k++) {
+          float sum = 0;
+          for (int64_t r = 0; r < w->dims[2]; r++) {
+            int64_t h = oh * v->stride[0] + r - v->padding[0];
+            if (h < 0 || h >= x->dims[2]) continue;
+            for (int64_t s = 0; s < w->dims[3]; s++) {
+              int64_t i = ow * v->stride[1] + s - v->padding[1];
+              if (i < 0 || i >= x->dims[3]) continue;
+              sum += dot(from + n * x->strides[0] + h * x->strides[2] + i * x->strides[3],
+                         filter + k * w->strides[0] + r * w->strides[2] + s * w->strides[3], channels);
+            }
+          }
+          if (v->z.data) sum += element(&v->z, n, k, oh, ow);
+          if (v->b.data) sum += element(&v->b, 0, k, 0, 0);
+          // NaN stays NaN: what nothing wrote must show.
+          if (v->relu && sum < 0) sum = 0;
+          store(y->data, y->isHalf, n * y->strides[0] + k * y->strides[1] + oh * y->strides[2] + ow * y->strides[3], sum);
+        }
+  free(from), free(filter);
+}
+
+int cudnnBackendExecute(struct Handle *handle, struct Descriptor *plan, struct Descriptor *pack) {
+  if (!plan->done || !pack->done) return bad("not finalized");
+  struct Attribute *operations = find(link(plan, 401)->of, 801);
+  struct Convolve v = { { convolve } };
+  for (int64_t i = 0; i < operations->count; i++) {
+    struct Descriptor *op = ((struct Descriptor **)operations->data)[i];
+    if (op->type == OP_CONVOLUTION) {
+      struct Descriptor *c = link(op, 702);
+      v.x = tensor(link(op, 704), pack), v.w = tensor(link(op, 703), pack), v.y = tensor(link(op, 705), pack);
+      memcpy(v.stride, find(c, 103)->data, 16);
+      memcpy(v.padding, find(c, 105)->data, 16);
+      continue;
+    }
+    v.y = tensor(link(op, 753), pack);
+    if (find(op, 752)) {
+      struct Tensor other = tensor(link(op, 752), pack);
+      // The numbers that ffi/cudnn/graph.ts gives its tensors.
+      if (other.uid == 5) v.b = other;
+      else v.z = other;
+    } else v.relu = 1;
+  }
+  if (!v.x.data || !v.w.data || !v.y.data) return bad("a tensor without memory");
+  perform(&v.work, sizeof v, handle->stream);
+  return 0;
+}
