@@ -1,5 +1,8 @@
 import { cudaDriver } from '../../ffi/cuda/driver.ts'
+import { cudnnStatus } from '../../ffi/cudnn/library.ts'
 import { libavStatus } from '../../ffi/libav/library.ts'
+import { nvcuvidStatus } from '../../ffi/nvcuvid/library.ts'
+import { gpuUse, nvmlStatus } from '../../ffi/nvml.ts'
 import { onnxRuntime } from '../../ffi/onnxruntime.ts'
 import { makeArchitecture } from '../../models/architecture.ts'
 import { seededNetwork } from '../../models/seeded.ts'
@@ -14,6 +17,8 @@ import { EXIT } from './exit.ts'
 interface Finding {
   what: string
   ok: boolean
+  /** Whether this host can do without: the CPU's libraries where there is a GPU, and the GPU's where there is none. */
+  optional?: boolean
   detail: string
 }
 
@@ -63,17 +68,36 @@ function networkFinding(): Finding {
   })
 }
 
-function cudaFindings(): Finding[] {
+/** What a library's own status says. */
+function statusFinding(
+  what: string,
+  status: { ok: true; path: string; version?: string; driver?: string } | { ok: false; problem: string },
+): Finding {
+  if (!status.ok) return { what, ok: false, detail: status.problem }
+  return { what, ok: true, detail: `${status.version ?? status.driver ?? ''} (${status.path})`.trim() }
+}
+
+/** The driver, its GPUs, and what they need; the driver alone where there is no GPU. */
+function cudaFindings(): { gpus: number; findings: Finding[] } {
+  let gpus = 0
   const driver = attempt('CUDA', () => {
     const found = cudaDriver()
     if (!found) return 'no NVIDIA driver: pipelines run on the CPU'
-    const devices = found.devices.map(
-      ({ index, name, capability, memoryBytes }) =>
-        `${index}: ${name}, capability ${capability}, ${Math.round(memoryBytes / 2 ** 20)} MiB`,
-    )
+    gpus = found.devices.length
+    const devices = found.devices.map(({ index, name, capability, memoryBytes, uuid }) => {
+      const { processes } = gpuUse(uuid)
+      const use = processes.length === 0 ? 'free' : `in use by ${processes.map(({ pid }) => pid).join(', ')}`
+      return `${index}: ${name}, capability ${capability}, ${Math.round(memoryBytes / 2 ** 20)} MiB, ${use}`
+    })
     return [`${found.path}, CUDA ${found.version}`, ...devices].join('; ')
   })
-  return [driver]
+  if (gpus === 0) return { gpus, findings: [driver] }
+  const libraries = [
+    statusFinding('NVDEC', nvcuvidStatus()),
+    statusFinding('cuDNN', cudnnStatus()),
+    statusFinding('NVML', nvmlStatus()),
+  ]
+  return { gpus, findings: [driver, ...libraries] }
 }
 
 function libavFinding(): Finding {
@@ -84,11 +108,13 @@ function libavFinding(): Finding {
   })
 }
 
+const stateOf = ({ ok, optional }: Finding): string => (ok ? 'ok' : optional ? 'absent' : 'MISSING')
+
 /** A line a finding, in columns. */
 function table(findings: readonly Finding[]): string[] {
   const width = Math.max(...findings.map(({ what }) => what.length))
   return findings.map(
-    ({ what, ok, detail }) => `${what.padEnd(width)}  ${ok ? 'ok     ' : 'MISSING'}  ${detail}`,
+    finding => `${finding.what.padEnd(width)}  ${stateOf(finding).padEnd(7)}  ${finding.detail}`,
   )
 }
 
@@ -125,6 +151,12 @@ async function pipelineFinding(file: string): Promise<Finding> {
  */
 export async function doctor(flags: { json: boolean; config_file_path?: string }): Promise<number> {
   const host = hostFacts()
+  const cuda = cudaFindings()
+  const onCpu = [
+    libavFinding(),
+    attempt('ONNX Runtime', () => `${onnxRuntime().version} (${onnxRuntime().path})`),
+    networkFinding(),
+  ].map(finding => ({ ...finding, optional: cuda.gpus > 0 }))
   const findings: Finding[] = [
     { what: 'rnb', ok: true, detail: `${VERSION}, Bun ${Bun.version}` },
     {
@@ -132,13 +164,11 @@ export async function doctor(flags: { json: boolean; config_file_path?: string }
       ok: true,
       detail: `${host.cpu}, ${host.cores} cores, ${Math.round(host.memory_bytes / 2 ** 30)} GiB, ${host.kernel}`,
     },
-    libavFinding(),
-    attempt('ONNX Runtime', () => `${onnxRuntime().version} (${onnxRuntime().path})`),
-    networkFinding(),
-    ...cudaFindings(),
+    ...onCpu,
+    ...cuda.findings,
     ...(flags.config_file_path === undefined ? [] : [await pipelineFinding(flags.config_file_path)]),
   ]
-  const ok = findings.every(finding => finding.ok)
+  const ok = findings.every(finding => finding.ok || finding.optional)
   if (flags.json) console.log(JSON.stringify({ type: 'doctor', ok, host, findings }))
   else for (const line of table(findings)) console.error(line)
   return ok ? EXIT.done : EXIT.failed
