@@ -1,4 +1,4 @@
-import { setDefaultTimeout } from 'bun:test'
+import { afterAll, onTestFinished, setDefaultTimeout } from 'bun:test'
 import { existsSync, mkdtempSync, readdirSync, realpathSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
@@ -6,9 +6,9 @@ import { fileURLToPath } from 'node:url'
 import * as v from 'valibot'
 import { type ErrorLine, lineSchema, type ResultLine, type SummaryLine } from '../../src/results/schema.ts'
 
-/** A program that hangs is killed then, and its test fails. */
-const HANG_MS = 60_000
-setDefaultTimeout(2 * HANG_MS)
+/** A program that hangs is killed then: before its test times out, so that what it said is there to read. */
+const HANG_MS = 45_000
+setDefaultTimeout(60_000)
 
 export const root = fileURLToPath(new URL('../..', import.meta.url))
 /** The compiled program; RNB_BINARY names another build of it. */
@@ -39,15 +39,19 @@ export const sharedVideos = sharedFolder('videos', 'truth.json')
 /** RnB's own pipeline files; the same. */
 export const rnbConfigs = sharedFolder('rnb-config', 'rnb.json')
 
-const scratches: string[] = []
-process.on('exit', () => {
-  for (const folder of scratches) rmSync(folder, { recursive: true, force: true })
-})
+/** Calls back when the test ends that is running; between tests, when those of the file have ended. */
+function atEnd(done: () => void): void {
+  try {
+    onTestFinished(done)
+  } catch {
+    afterAll(done)
+  }
+}
 
-/** An empty folder of this test's own, gone when the tests end. */
+/** An empty folder of this test's own, or of its file's; gone when that ends. */
 export function scratch(): string {
   const folder = realpathSync(mkdtempSync(join(tmpdir(), 'rnb-e2e-')))
-  scratches.push(folder)
+  atEnd(() => rmSync(folder, { recursive: true, force: true }))
   return folder
 }
 
