@@ -99,6 +99,7 @@ export class Launch {
   readonly #exits: Promise<void>[] = []
   /** Resolves if the run ends without waiting for them. */
   readonly #left = Promise.withResolvers<void>()
+  #abandoned = false
   /** The outcome is known: what workers say now comes too late. */
   #over = false
 
@@ -163,6 +164,7 @@ export class Launch {
   abandon(): void {
     this.stop({ kind: 'interrupted' })
     for (const worker of this.#workers) worker.unref()
+    this.#abandoned = true
     this.#left.resolve()
   }
 
@@ -171,8 +173,12 @@ export class Launch {
     return this.#shared.queues.map(handle => new Ring(handle).highWater)
   }
 
-  /** After a crash the driver may refuse; the crash is what people need to hear of. */
+  /**
+   * After a crash the driver may refuse; the crash is what people need to hear of. Workers that were left behind may
+   * still use their memory: it goes with the process.
+   */
   #freeGpus(): void {
+    if (this.#abandoned) return
     try {
       this.#gpus.close()
     } catch (error) {
