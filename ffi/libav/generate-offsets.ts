@@ -1,6 +1,6 @@
-import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
-import { tmpdir } from 'node:os'
+import { readFileSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
+import { fromHeaders } from '../headers.ts'
 
 /** Struct name -> field name (or `sizeof`) -> bytes. */
 export type StructOffsets = Record<string, Record<string, number>>
@@ -8,27 +8,13 @@ export type StructOffsets = Record<string, Record<string, number>>
 const here = import.meta.dir
 const table = join(here, 'offsets.json')
 
-function run(command: string[]): string {
-  const { exitCode, stdout, stderr } = Bun.spawnSync(command)
-  if (exitCode !== 0) throw new Error(`${command.join(' ')} failed: ${stderr}`)
-  return stdout.toString()
-}
-
 /**
  * Compiles offsets.c with gcc against FFmpeg's headers and runs it.
  * @param include folder that holds libavcodec/avcodec.h and its siblings; the compiler's own folders when left out.
  * @returns the release's library versions and where the fields of its structs lie.
  */
 export function offsetsFromHeaders(include?: string): Record<string, number> & StructOffsets {
-  const folder = mkdtempSync(join(tmpdir(), 'rnb-offsets-'))
-  try {
-    const program = join(folder, 'offsets')
-    const where = include === undefined ? [] : ['-I', include]
-    run(['gcc', '-w', ...where, join(here, 'offsets.c'), '-o', program])
-    return JSON.parse(run([program]))
-  } finally {
-    rmSync(folder, { recursive: true })
-  }
+  return fromHeaders(join(here, 'offsets.c'), include) as Record<string, number> & StructOffsets
 }
 
 // One include folder per release: bun ffi/libav/generate-offsets.ts [FOLDER...]; other releases' rows are kept.
