@@ -146,7 +146,7 @@ function measure(): Measured {
       clipsPerS: (1000 * count) / ms,
       tflops: (count * frames * GFLOP_PER_FRAME) / ms,
       nodes: graph.nodes,
-      convolutionsMs: graph.convolutions.reduce((sum, c) => sum + c.ms, 0),
+      convolutionsMs: graph.launches.reduce((sum, { us }) => sum + (us ?? 0), 0) / 1000,
     }
   })
   const measured = { rows, warmUpS, memoryMiB, graphs: executor.graphs }

@@ -14,7 +14,7 @@ import {
   type Strides,
   steppedStrides,
 } from '../../src/compute/cuda/layout.ts'
-import { lifetimes, makeProgram, type Program } from '../../src/compute/cuda/program.ts'
+import { lifetimes, makeProgram, type Padding, type Program } from '../../src/compute/cuda/program.ts'
 import { packBias, packFilter, packLinear } from '../../src/compute/cuda/weights.ts'
 import { runReference } from '../../src/compute/reference.ts'
 import { elements } from '../../src/queue/tensor.ts'
@@ -72,9 +72,10 @@ function arrange(from: Memory, strides: Strides, to: Memory, layout: ClipLayout,
 }
 
 /** A program's operations in the order in which a GPU does them, all values in one memory as the executor has them. */
-function simulate(program: Program, input: Memory, clips: number): Memory {
+function simulate(program: Program, input: Memory, clips: number, joined: [number, number][]): Memory {
   const { operations, values, linear } = program
-  const arena = planArena(lifetimes(program, clips))
+  const arena = planArena(lifetimes(program, clips, joined))
+  const padded = (name: string) => values.get(name)!.padded
   const memory = new Float32Array(arena.bytes / 4).fill(Number.NaN)
   const at = (name: string) => {
     const offset = arena.offsets.get(name)! / 4
@@ -94,8 +95,8 @@ function simulate(program: Program, input: Memory, clips: number): Memory {
     convolve(
       operation.problem(clips),
       at(operation.input),
-      packFilter(convolution, 'f32') as Memory,
-      packBias(convolution, 'f32') as Memory,
+      packFilter(convolution, 'f32', padded(operation.input), padded(operation.output)) as Memory,
+      packBias(convolution, 'f32', padded(operation.output)) as Memory,
       residual === undefined ? undefined : at(residual),
       at(operation.output),
     )
@@ -134,6 +135,8 @@ function compare(
   last: number,
   frames: number,
   size: number,
+  padding: Padding = paddedChannels,
+  joined: (operations: number) => [number, number][] = () => [],
 ): number {
   const network = seededNetwork(architecture, 3)
   const clip = { frames, height: size, width: size }
@@ -141,7 +144,8 @@ function compare(
   const clips = 2
   const rng = Rng.of(1, architecture.layout, first, last, frames)
   const input = Float32Array.from({ length: clips * elements(shape) }, () => rng.normal())
-  const found = simulate(makeProgram(network, first, last, clip, 'fp32'), input, clips)
+  const program = makeProgram(network, first, last, clip, 'fp32', padding)
+  const found = simulate(program, input, clips, joined(program.operations.length))
   const row = elements(shape)
   const expected = Array.from({ length: clips }, (_, i) => [
     ...runReference(network, first, last, input.subarray(i * row, (i + 1) * row), shape),
@@ -158,10 +162,38 @@ describe('operations over views, with padded channels and shared memory, are the
     test(`${layout}, frames that no stride divides`, () => {
       for (const frames of [1, 3, 5, 6]) expect(compare(architecture, 1, 5, frames, 16)).toBeLessThan(1e-5)
     })
+    test(`${layout}, with more padding between factors, and operations joined`, () => {
+      const wide = (channels: number) => 16 * Math.ceil((channels + 1) / 16)
+      const pairs = (operations: number) =>
+        Array.from({ length: operations >> 1 }, (_, i): [number, number] => [2 * i, 2 * i + 1])
+      expect(compare(architecture, 1, 5, 6, 16, wide, pairs)).toBeLessThan(1e-5)
+      expect(compare(architecture, 2, 3, 6, 16, wide, pairs)).toBeLessThan(1e-5)
+    })
     test(`${layout}, each layer`, () => {
       for (let layer = 1; layer <= 5; layer++)
         expect(compare(architecture, layer, layer, 6, 18)).toBeLessThan(1e-5)
     })
+  }
+})
+
+test('values that joined operations use or make lie apart', () => {
+  const network = seededNetwork(makeArchitecture({ widths: [4, 6, 8, 12], stemMid: 5, classes: 7 }), 3)
+  const program = makeProgram(network, 1, 5, { frames: 4, height: 16, width: 16 }, 'fp16')
+  const joined = program.operations.slice(1).map((_, i): [number, number] => [i, i + 1])
+  for (const range of joined) {
+    const lives = lifetimes(program, 2, [range])
+    const { offsets } = planArena(lives)
+    const touched = new Set(
+      program.operations
+        .slice(range[0], range[1] + 1)
+        .flatMap(o => [o.input, o.output, ...(o.kind === 'convolution' && o.residual ? [o.residual] : [])]),
+    )
+    const places = lives
+      .filter(({ name }) => touched.has(name))
+      .map(({ name, bytes }) => ({ from: offsets.get(name)!, bytes }))
+      .sort((a, b) => a.from - b.from)
+    for (const [i, place] of places.slice(1).entries())
+      expect(place.from).toBeGreaterThanOrEqual(places[i]!.from + places[i]!.bytes)
   }
 })
 

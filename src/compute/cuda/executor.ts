@@ -4,22 +4,15 @@ import { allocate, copy, fillBytes, free, upload } from '../../../ffi/cuda/memor
 import { Owner } from '../../../ffi/cuda/owner.ts'
 import { synchronizeStream } from '../../../ffi/cuda/stream.ts'
 import { type CUstream, type DevicePointer, offset } from '../../../ffi/cuda/types.ts'
-import {
-  BoundMemory,
-  type ConvolutionMemory,
-  createCudnn,
-  destroyCudnn,
-  type ElementType,
-} from '../../../ffi/cudnn/graph.ts'
-import type { Linear } from '../../../models/network.ts'
+import type { ElementType } from '../../../ffi/cudnn/graph.ts'
 import type { ExecutorOptions } from '../executor.ts'
 import { type Arena, planArena } from './arena.ts'
+import type { ConvolutionBackend, LastLaunch, Launch, Launches } from './backend.ts'
 import { clipCounts, roundUp } from './clip-counts.ts'
+import { CudnnBackend } from './cudnn/backend.ts'
 import { NetworkKernels } from './kernels.ts'
-import { type ClipLayout, clipBytes, elementType, type Precision, type Strides } from './layout.ts'
-import { type ConvolutionOperation, lifetimes, makeProgram, type Operation, type Program } from './program.ts'
-import { type TunedConvolution, Tuner } from './tune.ts'
-import { type DeviceWeights, uploadWeights } from './weights.ts'
+import { type ClipLayout, clipBytes, type Precision, type Strides } from './layout.ts'
+import { lifetimes, makeProgram, type Program } from './program.ts'
 
 export interface CudaExecutorOptions extends Omit<ExecutorOptions, 'threads'> {
   /** Of the device whose context is this thread's; everything is put on it. */
@@ -36,7 +29,8 @@ export interface GraphReport {
   readonly clips: number
   /** Kernels, copies and fills of its graph. */
   readonly nodes: number
-  readonly convolutions: readonly { readonly name: string; readonly ms: number; readonly engine: number }[]
+  /** In order, the last of them not part of the graph. */
+  readonly launches: readonly Omit<Launch, 'run'>[]
 }
 
 /** Logits: [clips, classes] in float32. */
@@ -70,39 +64,28 @@ export interface CudaExecutor {
   close(): void
 }
 
-/**
- * Bytes of memory that an engine may take to work in. In float16 the fast ones need next to none; in float32 many turn
- * the whole tensor first.
- */
-const WORKSPACE_BYTES = { f16: 64 * 2 ** 20, f32: 512 * 2 ** 20 }
-
-const POOLED = 'pooled'
-
 class Executor implements CudaExecutor {
   readonly #owner = new Owner()
   readonly #program: Program
   readonly #kernels: NetworkKernels
-  readonly #weights: DeviceWeights
   readonly #arena: Arena
   readonly #memory: DevicePointer
-  readonly #workspace: DevicePointer
-  readonly #tuner: Tuner
   readonly #counts: readonly number[]
-  /** By number of clips: all operations but the last. */
-  readonly #graphs = new Map<number, CapturedGraph>()
-  /** How to run each convolution, by number of clips and by name. */
-  readonly #chosen = new Map<number, ReadonlyMap<string, TunedConvolution>>()
-  /** The last convolution's memory, by its output. */
-  readonly #outputs = new Map<DevicePointer, BoundMemory>()
+  /** By number of clips: all but the last launch, and that. */
+  readonly #ready = new Map<number, { graph: CapturedGraph; last: LastLaunch }>()
   readonly graphs: GraphReport[] = []
   readonly input: ClipLayout
   readonly output: ClipLayout | LogitsLayout
   readonly outputBytes: number
 
-  constructor(readonly options: CudaExecutorOptions) {
+  constructor(
+    readonly options: CudaExecutorOptions,
+    backend: ConvolutionBackend,
+  ) {
     const { network, startIndex, endIndex, frames, size, precision, maxClips, stream } = options
     const clip = { frames, height: size, width: size }
-    this.#program = makeProgram(network, startIndex, endIndex, clip, precision)
+    const padding = (channels: number) => backend.paddedChannels(channels)
+    this.#program = makeProgram(network, startIndex, endIndex, clip, precision, padding)
     const { values, input, output, linear } = this.#program
     this.input = values.get(input)!
     this.output = linear ? { classes: linear.classes } : values.get(output)!
@@ -110,32 +93,24 @@ class Executor implements CudaExecutor {
     this.#counts = options.counts ?? clipCounts(maxClips)
     try {
       this.#kernels = this.#owner.own(new NetworkKernels(), kernels => kernels.close())
-      this.#weights = uploadWeights(this.#program, stream, bytes => this.#allocate(bytes, 'weights'))
-      this.#arena = this.#plan()
-      this.#memory = this.#allocate(this.#arena.bytes, `activations of ${maxClips} clips`)
+      this.#arena = planArena(lifetimes(this.#program, maxClips, backend.joined(this.#program)))
+      this.#memory = this.#reserve(this.#arena.bytes, `activations of ${maxClips} clips`, this.#owner)
       // NaN in either type: if something were read that nothing wrote, it would show.
       fillBytes(this.#memory, 0xff, this.#arena.bytes, stream)
-      const handle = this.#owner.own(createCudnn(stream), destroyCudnn)
       this.#fillInput()
-      const workspaceBytes = WORKSPACE_BYTES[elementType(precision)]
-      const scratch = new Owner()
-      try {
-        this.#tuner = this.#own(
-          new Tuner({
-            handle,
-            stream,
-            workspace: scratch.own(this.#reserve(workspaceBytes, 'workspace to choose in'), free),
-            workspaceBytes,
-            tensorCores: precision !== 'fp32',
-            tries: options.tries ?? Number.POSITIVE_INFINITY,
-          }),
-        )
-        for (const count of this.#counts) this.#choose(count)
-      } finally {
-        scratch.close()
-      }
-      this.#workspace = this.#allocate(Math.max(256, this.#tuner.workspaceBytes), 'workspace')
-      for (const count of this.#counts) this.#capture(count)
+      // Memory that it reserves is freed after it.
+      const reserved = this.#owner.own(new Owner(), owner => owner.close())
+      this.#owner.own(backend, made => made.close())
+      const launches = backend.prepare({
+        program: this.#program,
+        precision,
+        stream,
+        counts: this.#counts,
+        tries: options.tries ?? Number.POSITIVE_INFINITY,
+        at: value => this.#at(value),
+        reserve: (bytes, what, owner = reserved) => this.#reserve(bytes, what, owner),
+      })
+      for (const count of this.#counts) this.#capture(count, launches.get(count)!)
       synchronizeStream(stream)
     } catch (error) {
       this.#owner.close()
@@ -143,29 +118,13 @@ class Executor implements CudaExecutor {
     }
   }
 
-  #reserve(bytes: number, what: string): DevicePointer {
+  #reserve(bytes: number, what: string, owner: Owner): DevicePointer {
     const { startIndex, endIndex } = this.options
-    return allocate(bytes, {
+    const memory = allocate(bytes, {
       what: `the network's ${what} (layers ${startIndex} to ${endIndex})`,
       lower: 'the batch size (-b), the clips of a video, or the number of network replicas on this GPU',
     })
-  }
-
-  #allocate(bytes: number, what: string): DevicePointer {
-    return this.#owner.own(this.#reserve(bytes, what), free)
-  }
-
-  /** Places of all values for the most clips; fewer use the front of each. */
-  #plan(): Arena {
-    const { operations, values, output, linear } = this.#program
-    const { maxClips } = this.options
-    const lives = lifetimes(this.#program, maxClips)
-    const end = operations.length
-    if (linear) {
-      const bytes = 4 * maxClips * values.get(output)!.padded
-      lives.push({ name: POOLED, bytes, first: end, last: end })
-    }
-    return planArena(lives)
+    return owner.own(memory, free)
   }
 
   #at(value: string): DevicePointer {
@@ -184,64 +143,14 @@ class Executor implements CudaExecutor {
       upload(offset(this.#at(this.#program.input), clip * bytes), ptr(data), bytes, options.stream)
   }
 
-  #memoryOf({ convolution, input, output, residual }: ConvolutionOperation): ConvolutionMemory {
-    const { filter, bias } = this.#weights.convolutions.get(convolution.name)!
-    const z = residual === undefined ? {} : { residual: this.#at(residual) }
-    return { input: this.#at(input), filter, bias, output: this.#at(output), ...z }
-  }
-
-  /** Chooses how to run every convolution for so many clips, each on what those before it make. */
-  #choose(clips: number): void {
-    const chosen = new Map<string, TunedConvolution>()
-    for (const operation of this.#program.operations) {
-      if (operation.kind === 'pick') this.#pick(operation, clips)
-      else {
-        const { name } = operation.convolution
-        chosen.set(name, this.#tuner.choose(name, operation.problem(clips), this.#memoryOf(operation)))
-      }
-    }
-    this.#chosen.set(clips, chosen)
-  }
-
-  /** Captures all operations but the last, whose output is elsewhere each time. */
-  #capture(clips: number): void {
-    const { operations, linear, output, values } = this.#program
-    const { stream } = this.options
-    const chosen = this.#chosen.get(clips)!
-    const runs = operations.map(operation => {
-      if (operation.kind === 'pick') return () => this.#pick(operation, clips)
-      const bound = this.#own(new BoundMemory(this.#memoryOf(operation), this.#workspace))
-      const { plan } = chosen.get(operation.convolution.name)!
-      return () => plan.execute(bound)
+  #capture(clips: number, { inner, last }: Launches): void {
+    const captured = captureGraph(this.options.stream, () => {
+      for (const launch of inner) launch.run()
     })
-    if (linear)
-      runs.push(() =>
-        this.#kernels.pool(this.#at(output), values.get(output)!, this.#at(POOLED), clips, stream),
-      )
-    else runs.pop()
-    const graph = captureGraph(stream, () => {
-      for (const run of runs) run()
-    })
-    this.#graphs.set(clips, this.#owner.own(graph, destroyGraph))
-    const convolutions = [...chosen].map(([name, { ms, plan }]) => ({ name, ms, engine: plan.engine.index }))
-    this.graphs.push({ clips, nodes: graph.nodes, convolutions })
-  }
-
-  #own<T extends { close(): void }>(made: T): T {
-    return this.#owner.own(made, m => m.close())
-  }
-
-  #pick(operation: Exclude<Operation, ConvolutionOperation>, clips: number): void {
-    const { values } = this.#program
-    this.#kernels.pick(
-      this.#at(operation.input),
-      values.get(operation.input)!,
-      operation.step,
-      this.#at(operation.output),
-      values.get(operation.output)!,
-      clips,
-      this.options.stream,
-    )
+    const graph = this.#owner.own(captured, destroyGraph)
+    this.#ready.set(clips, { graph, last })
+    const report = ({ name, how, us }: Omit<Launch, 'run'>) => ({ name, how, us })
+    this.graphs.push({ clips, nodes: graph.nodes, launches: [...inner, last].map(report) })
   }
 
   padded(clips: number): number {
@@ -271,33 +180,9 @@ class Executor implements CudaExecutor {
 
   launch(clips: number, output: DevicePointer): void {
     this.#check(clips, 0)
-    const count = this.padded(clips)
-    const { linear, operations } = this.#program
-    launchGraph(this.#graphs.get(count)!, this.options.stream)
-    if (linear) {
-      this.#launchLinear(linear, clips, output)
-      return
-    }
-    // The last of a range of layers is a convolution, whatever the range.
-    const last = operations.at(-1) as ConvolutionOperation
-    this.#chosen.get(count)!.get(last.convolution.name)!.plan.execute(this.#boundTo(output, last))
-  }
-
-  #launchLinear({ classes }: Linear, clips: number, output: DevicePointer): void {
-    const { weight, bias } = this.#weights.linear!
-    const { padded } = this.#program.values.get(this.#program.output)!
-    const { stream } = this.options
-    this.#kernels.linear(this.#at(POOLED), padded, weight, bias, output, classes, clips, stream)
-  }
-
-  /** The last convolution's memory with this output, of which there are as many as slots. */
-  #boundTo(output: DevicePointer, last: ConvolutionOperation): BoundMemory {
-    let bound = this.#outputs.get(output)
-    if (!bound) {
-      bound = this.#own(new BoundMemory({ ...this.#memoryOf(last), output }, this.#workspace))
-      this.#outputs.set(output, bound)
-    }
-    return bound
+    const { graph, last } = this.#ready.get(this.padded(clips))!
+    launchGraph(graph, this.options.stream)
+    last.run(output)
   }
 
   close(): void {
@@ -316,4 +201,5 @@ class Executor implements CudaExecutor {
  * @throws {LibraryError} without cuDNN
  * @throws {NativeError} such as of memory that is short
  */
-export const createCudaExecutor = (options: CudaExecutorOptions): CudaExecutor => new Executor(options)
+export const createCudaExecutor = (options: CudaExecutorOptions): CudaExecutor =>
+  new Executor(options, new CudnnBackend())

@@ -13,11 +13,15 @@ const memory = (type: ElementType, length: number): Elements => {
   return type === 'f16' ? new Float16Array(buffer) : new Float32Array(buffer)
 }
 
-/** Filters as cuDNN takes them beside features: [output channels, time, height, width, input channels], padded. */
-export function packFilter(c: Convolution, type: ElementType): Elements {
+/** Filters beside features: [output channels, time, height, width, input channels], both padded as values are. */
+export function packFilter(
+  c: Convolution,
+  type: ElementType,
+  padded = paddedChannels(c.channelsIn),
+  paddedOut = paddedChannels(c.channelsOut),
+): Elements {
   const taps = c.kernel[0] * c.kernel[1] * c.kernel[2]
-  const padded = paddedChannels(c.channelsIn)
-  const packed = memory(type, paddedChannels(c.channelsOut) * taps * padded)
+  const packed = memory(type, paddedOut * taps * padded)
   for (let k = 0; k < c.channelsOut; k++)
     for (let i = 0; i < c.channelsIn; i++) {
       const from = (k * c.channelsIn + i) * taps
@@ -28,8 +32,12 @@ export function packFilter(c: Convolution, type: ElementType): Elements {
 }
 
 /** Of the padded output channels. */
-export function packBias(c: Convolution, type: ElementType): Elements {
-  const packed = memory(type, paddedChannels(c.channelsOut))
+export function packBias(
+  c: Convolution,
+  type: ElementType,
+  paddedOut = paddedChannels(c.channelsOut),
+): Elements {
+  const packed = memory(type, paddedOut)
   packed.set(c.bias)
   return packed
 }
@@ -70,9 +78,10 @@ export function uploadWeights(
   }
   const convolutions = operations.flatMap(operation => {
     if (operation.kind === 'pick') return []
-    const { convolution } = operation
-    const filter = place(packFilter(convolution, type))
-    return [{ name: convolution.name, filter, bias: place(packBias(convolution, type)) }]
+    const { convolution, input: from, output: to } = operation
+    const [padded, paddedOut] = [values.get(from)!.padded, values.get(to)!.padded]
+    const filter = place(packFilter(convolution, type, padded, paddedOut))
+    return [{ name: convolution.name, filter, bias: place(packBias(convolution, type, paddedOut)) }]
   })
   const last = linear && { weight: place(packLinear(linear)), bias: place(Float32Array.from(linear.bias)) }
   const memory = reserve(end)

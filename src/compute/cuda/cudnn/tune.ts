@@ -1,6 +1,6 @@
-import { Owner } from '../../../ffi/cuda/owner.ts'
-import type { CUstream, DevicePointer } from '../../../ffi/cuda/types.ts'
-import type { CudnnHandle } from '../../../ffi/cudnn/descriptor.ts'
+import { Owner } from '../../../../ffi/cuda/owner.ts'
+import type { CUstream, DevicePointer } from '../../../../ffi/cuda/types.ts'
+import type { CudnnHandle } from '../../../../ffi/cudnn/descriptor.ts'
 import {
   BoundMemory,
   ConvolutionGraph,
@@ -9,9 +9,9 @@ import {
   type Engine,
   type FusedConvolution,
   usesTensorCores,
-} from '../../../ffi/cudnn/graph.ts'
-import { NativeError } from '../../../ffi/error.ts'
-import { StreamTimer } from './stream-timer.ts'
+} from '../../../../ffi/cudnn/graph.ts'
+import { NativeError } from '../../../../ffi/error.ts'
+import { StreamTimer } from '../stream-timer.ts'
 
 /** A convolution, ready to run in the way that was the fastest of those tried. */
 export interface TunedConvolution {
