@@ -154,6 +154,7 @@ export async function run(flags: RunFlags, named?: readonly string[]): Promise<n
       requests: schedule.length,
       parts: plan.steps.map(step => step.parts),
       top: settings.top,
+      values: plan.steps.map(step => step.values),
     }),
   )
   const ledger = new Ledger(handle)

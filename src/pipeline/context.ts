@@ -182,5 +182,6 @@ export function stepContext(memory: InstanceMemory, ledger: Ledger, worker: numb
     view: (item, tensor) => memory.view(item, tensor),
     allocate: clips => memory.allocate(clips),
     note: (request: number, facts: RequestFacts) => ledger.note(request, facts),
+    keep: (request, part, json) => ledger.keep(request, part, instance.step, json),
   }
 }

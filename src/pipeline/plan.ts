@@ -22,6 +22,8 @@ export interface PlannedStep {
   segments: number
   /** The most parts of one request that arrive here. */
   parts: number
+  /** Bytes of what it says of one of them. */
+  values: number
   last: boolean
 }
 
@@ -46,6 +48,8 @@ export interface Instance {
   workers: number
   /** Decoders of its GPU that it keeps busy. */
   decoders: number
+  /** Bytes of what it says of a request, as JSON. */
+  values: number
   /** Queue ids. */
   inQueue: number
   /** In the order in which the selector counts them; empty for the last step. */
@@ -235,6 +239,7 @@ class Planner {
       segments: group.segments,
       workers: shape.workers ?? 1,
       decoders: shape.decoders ?? 0,
+      values: shape.values ?? 0,
       inQueue: from.id,
       outQueues: seat.to.map(name => this.#queues.get(name)!.id),
       selector: group.selector,
@@ -277,6 +282,7 @@ class Planner {
       batch: most(mine.map(instance => instance.batch)),
       segments: most(mine.map(instance => instance.segments)),
       parts,
+      values: most(mine.map(instance => instance.values)),
       last: index === this.config.steps.length - 1,
     }
   }

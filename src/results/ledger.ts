@@ -1,4 +1,5 @@
 import { SharedNames, type SharedNamesHandle } from './shared-names.ts'
+import { SharedTexts, type SharedTextsHandle } from './shared-texts.ts'
 
 /** Events of one part of a request in one step, in the order in which they happen. */
 export const EVENTS = { runnerStart: 0, inferenceStart: 1, inferenceFinish: 2 } as const
@@ -28,6 +29,8 @@ export interface LedgerSize {
   parts: readonly number[]
   /** Classes kept of each result. */
   top: number
+  /** For each step, bytes that its values take as JSON for one part of a request; 0 or absent if it has none. */
+  values?: readonly number[]
 }
 
 /** Plain data, structured-cloneable: sent once to each thread. */
@@ -35,6 +38,7 @@ export interface LedgerHandle {
   size: LedgerSize
   buffer: SharedArrayBuffer
   decoders: SharedNamesHandle
+  values: SharedTextsHandle
 }
 
 const ARRIVAL_TIMES = 2
@@ -77,16 +81,21 @@ export class Ledger {
   readonly #shorts: Int16Array
   readonly #scores: Float32Array
   readonly #decoders: SharedNames
+  readonly #values: SharedTexts
 
   static create(size: LedgerSize): LedgerHandle {
     return {
       size: { ...size, parts: [...size.parts] },
       buffer: new SharedArrayBuffer(size.requests * layout(size).bytes),
       decoders: SharedNames.create(MOST_DECODERS),
+      values: SharedTexts.create(
+        size.requests,
+        size.parts.flatMap((parts, step) => Array<number>(parts).fill(size.values?.[step] ?? 0)),
+      ),
     }
   }
 
-  constructor({ size, buffer, decoders }: LedgerHandle) {
+  constructor({ size, buffer, decoders, values }: LedgerHandle) {
     this.size = size
     this.#offsets = layout(size)
     let cells = 0
@@ -99,6 +108,7 @@ export class Ledger {
     this.#shorts = new Int16Array(buffer)
     this.#scores = new Float32Array(buffer)
     this.#decoders = new SharedNames(decoders)
+    this.#values = new SharedTexts(values)
   }
 
   /** Bytes of a row. */
@@ -167,6 +177,11 @@ export class Ledger {
     this.#shorts[this.#short(request, 0)] = this.#decoders.number(facts.decoder)
   }
 
+  /** Keeps what a step says of a part of a request, as JSON. @throws {RangeError} if it is longer than was planned */
+  keep(request: number, part: number, step: number, json: string): void {
+    this.#values.write(request, this.#cell(part, step), json)
+  }
+
   /** The last step's result, most probable class first; classes past the ledger's `top` are dropped. */
   finish(request: number, top: readonly TopClass[]): void {
     const row = this.#row(request)
@@ -232,6 +247,11 @@ export class Ledger {
   /** Name of the decoder; undefined if nothing was noted. */
   decoder(request: number): string | undefined {
     return this.#decoders.name(this.#shorts[this.#short(request, 0)]!)
+  }
+
+  /** JSON of what a step said of a part of a request; undefined if it said nothing. */
+  values(request: number, part: number, step: number): string | undefined {
+    return this.#values.read(request, this.#cell(part, step))
   }
 
   top(request: number): TopClass[] {

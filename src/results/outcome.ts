@@ -70,6 +70,7 @@ export class Outcomes {
       )
       return ran.map(part => {
         const { queue, wait, run } = this.cards.partTimes(request, part, step)
+        const values = ledger.values(request, part, step)
         return {
           step,
           kind,
@@ -79,6 +80,7 @@ export class Outcomes {
           queue_ms: milliseconds(queue),
           wait_ms: milliseconds(wait),
           run_ms: milliseconds(run),
+          ...(values !== undefined && { values: JSON.parse(values) as unknown }),
         }
       })
     })

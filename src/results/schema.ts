@@ -21,6 +21,9 @@ const stepOfResult = v.object({
     'From there until its batch began; for a step that joins parts, until the last part was there',
   ),
   run_ms: number('From there to the end of the step'),
+  values: v.optional(
+    v.pipe(v.unknown(), v.description('What a step of the user’s own says of the video, any JSON')),
+  ),
 })
 
 /** One video's classes. */

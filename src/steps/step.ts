@@ -43,6 +43,8 @@ export interface StepShape {
   workers?: number
   /** Decoders of the GPU's engines that one instance keeps busy. */
   decoders?: number
+  /** The most bytes, as JSON, of what it says of one part of a request with `keep`. */
+  values?: number
 }
 
 /** Where an instance is to run, and where its outputs go. */
@@ -89,6 +91,8 @@ export interface StepContext {
   allocate(clips: number): Pick<Item, 'tensors'>
   /** Notes facts of a request for its result. */
   note(request: number, facts: RequestFacts): void
+  /** Puts JSON into the request's result line. @throws {RangeError} if it is longer than the step's shape said */
+  keep(request: number, part: number, json: string): void
 }
 
 /** What the loader reports of a request. */

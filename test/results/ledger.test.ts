@@ -147,3 +147,40 @@ test('threads that write at once do not disturb each other', async () => {
     expect(ledger.top(request)).toEqual([{ index: request, score: 0.5 }])
   }
 }, 20_000)
+
+test('what steps say of parts of requests reads as it was written, apart from all else', () => {
+  const handle = Ledger.create({ requests: 3, parts: [1, 2, 1], top: 1, values: [0, 9, 40] })
+  // Only what says something takes memory, and the rows of other runs are as they were.
+  expect(new Ledger(handle).rowBytes).toBe(
+    new Ledger(Ledger.create({ requests: 3, parts: [1, 2, 1], top: 1 })).rowBytes,
+  )
+  const cells = [0, 1, 2].flatMap(request => [
+    { request, step: 1, part: 0, most: 9 },
+    { request, step: 1, part: 1, most: 9 },
+    { request, step: 2, part: 0, most: 40 },
+  ])
+  const utf8 = (text: string) => new TextEncoder().encode(text).length
+  fc.assert(
+    fc.property(
+      fc.tuple(...cells.map(({ most }) => fc.option(fc.string({ unit: 'grapheme', maxLength: most })))),
+      texts => {
+        const ledger = new Ledger(
+          Ledger.create({ requests: 3, parts: [1, 2, 1], top: 1, values: [0, 9, 40] }),
+        )
+        const kept = cells.map(({ request, step, part, most }, i) => {
+          const text = texts[i] ?? null
+          if (text === null) return undefined
+          if (utf8(text) <= most) {
+            ledger.keep(request, part, step, text)
+            return text
+          }
+          expect(() => ledger.keep(request, part, step, text)).toThrow(`${utf8(text)} bytes`)
+          return undefined
+        })
+        expect(cells.map(({ request, step, part }) => ledger.values(request, part, step))).toEqual(kept)
+        expect(ledger.values(1, 0, 0)).toBeUndefined()
+      },
+    ),
+  )
+  expect(() => new Ledger(handle).keep(0, 0, 0, '1')).toThrow(RangeError)
+})
