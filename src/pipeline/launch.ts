@@ -53,7 +53,7 @@ function share(options: LaunchOptions, gpus: GpuMemory): SharedRun {
   const { plan, schedule } = options
   const outputs = plan.instances.flatMap(instance => instance.outputs).length
   const workers = plan.instances.reduce((sum, instance) => sum + instance.workers, 0)
-  const control = new Control(Control.create(plan.queues.length + outputs + 8))
+  const control = new Control(Control.create(2 * plan.queues.length + outputs + 8))
   const pools: SharedPool[] = plan.instances.flatMap(instance =>
     instance.outputs.map((spec, output) => ({
       instance: instance.id,

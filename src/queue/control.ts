@@ -23,7 +23,7 @@ export class Control {
   private readonly sleepers: EventCount
 
   /**
-   * @param maxEvents the most rings, pools and barriers (two each) that can be made with it.
+   * @param maxEvents how many places to wait it has: a ring and a barrier take two, a pool and a semaphore one.
    * @param epoch first epoch of their eventcounts; tests start it where 32 bits wrap around.
    */
   static create(maxEvents = 1024, epoch = 0): ControlHandle {
@@ -43,7 +43,7 @@ export class Control {
   addEvent(): number {
     const event = Atomics.add(this.words, EVENTS, 1)
     if (FIRST_EVENT + (event + 1) * EVENT_WORDS > this.words.length)
-      throw new RangeError('Control: more rings, pools and barriers than it was created for')
+      throw new RangeError('Control: more places to wait than it was created for')
     return event
   }
 
@@ -65,8 +65,7 @@ export class Control {
     if ((reason | 0) !== reason || reason === 0)
       throw new RangeError(`Control.stop: the reason must be an integer other than 0, not ${reason}`)
     const first = Atomics.compareExchange(this.words, STOP, 0, reason) === 0
-    const events = Atomics.load(this.words, EVENTS)
-    for (let number = 0; number < events; number++) this.event(number).wake()
+    this.wakeAll()
     return first
   }
 
@@ -75,10 +74,16 @@ export class Control {
     return Atomics.load(this.words, DRAIN) !== 0
   }
 
-  /** Asks for that, and ends `sleepUntil` in every thread. */
+  /** Asks for that, and ends every wait that a drain ends. */
   drain(): void {
     Atomics.store(this.words, DRAIN, 1)
-    this.sleepers.wake()
+    this.wakeAll()
+  }
+
+  /** Has everybody who waits look again. */
+  private wakeAll(): void {
+    const events = Atomics.load(this.words, EVENTS)
+    for (let number = 0; number < events; number++) this.event(number).wake()
   }
 
   /** Start of the measured time on the clock of `monotonicNs`; 0 before. Set it before a barrier is released. */

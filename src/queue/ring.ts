@@ -24,7 +24,10 @@ export interface RingHandle {
   wordsPerMessage: number
   producers: number
   control: ControlHandle
+  /** Eventcount of those who wait for a message. */
   event: number
+  /** And of those who wait for room. */
+  roomEvent: number
 }
 
 /**
@@ -47,6 +50,7 @@ export class Ring {
   private readonly producers: number
   private readonly control: Control
   private readonly filled: EventCount
+  private readonly emptied: EventCount
   private closed = false
 
   /**
@@ -84,6 +88,7 @@ export class Ring {
       producers,
       control: control.handle,
       event: control.addEvent(),
+      roomEvent: control.addEvent(),
     }
   }
 
@@ -96,6 +101,7 @@ export class Ring {
     this.stride = strideFor(handle.wordsPerMessage)
     this.control = new Control(handle.control)
     this.filled = this.control.event(handle.event)
+    this.emptied = this.control.event(handle.roomEvent)
   }
 
   /**
@@ -123,6 +129,21 @@ export class Ring {
       this.filled.notify(1)
       return true
     }
+  }
+
+  /**
+   * Blocks until there is room; another producer may take it first.
+   * @param deadlineNs of `monotonicNs`; passed already (0), it means not to wait.
+   * @param beforeDrain whether a drain ends it too.
+   * @returns 0 once there was room, or STOPPED (a drain included) or TIMED_OUT.
+   */
+  awaitRoom(deadlineNs = Number.POSITIVE_INFINITY, beforeDrain = false): number {
+    const attempt = () => {
+      if (this.control.stopped !== 0 || (beforeDrain && this.control.draining)) return STOPPED
+      return this.depth < this.capacity ? 0 : WOULD_BLOCK
+    }
+    const result = attempt()
+    return result === WOULD_BLOCK ? this.emptied.wait(attempt, deadlineNs) : result
   }
 
   /**
@@ -180,6 +201,7 @@ export class Ring {
         if (Atomics.compareExchange(shared, HEAD, head, next) !== head) continue
         // A producer that was overtaken publishes several messages at once for others, and wakes one consumer only.
         if (this.filled.awaited && this.published(next)) this.filled.wake(1)
+        this.emptied.notify(1)
         return length
       }
       // In this order: after the last close the tail stays.

@@ -3,6 +3,7 @@ import { monotonicNs } from '../../ffi/libc.ts'
 import { Barrier } from '../../src/queue/barrier.ts'
 import { Control } from '../../src/queue/control.ts'
 import { Ring } from '../../src/queue/ring.ts'
+import { Semaphore } from '../../src/queue/semaphore.ts'
 import { SlotPool } from '../../src/queue/slots.ts'
 import { STOPPED, TIMED_OUT } from '../../src/queue/status.ts'
 
@@ -39,9 +40,10 @@ test('sleepUntil ends at its time, or at once when the run stops or drains', () 
 })
 
 test('takes as many rings, pools and barriers as it was made for', () => {
-  const control = new Control(Control.create(4))
+  const control = new Control(Control.create(6))
   Ring.create(1, 1, 1, control)
   SlotPool.create(1, control)
+  Semaphore.create(1, control)
   Barrier.create(1, control)
   expect(() => Ring.create(1, 1, 1, control)).toThrow(RangeError)
 })

@@ -1,6 +1,7 @@
 import type { BarrierHandle } from '../../src/queue/barrier.ts'
 import type { ControlHandle } from '../../src/queue/control.ts'
 import type { RingHandle } from '../../src/queue/ring.ts'
+import type { SemaphoreHandle } from '../../src/queue/semaphore.ts'
 import type { SlotPoolHandle } from '../../src/queue/slots.ts'
 
 /** Words of shared memory that the tests keep beside what they test, to judge it by. */
@@ -16,8 +17,9 @@ interface Common {
 
 /** What a worker is told to do; it answers with `JobResult`. */
 export type Job = Common &
+  /** Where there is no room, waits for it or asks again and again. */
   (
-    | { kind: 'produce'; ring: RingHandle; producer: number; count: number }
+    | { kind: 'produce'; ring: RingHandle; producer: number; count: number; waits: boolean }
     /** Puts without waiting until the ring is full. */
     | { kind: 'fill'; ring: RingHandle }
     | { kind: 'consume'; ring: RingHandle }
@@ -29,6 +31,10 @@ export type Job = Common &
     /** A single call that may block. */
     | { kind: 'take'; ring: RingHandle }
     | { kind: 'slot'; pool: SlotPoolHandle }
+    | { kind: 'room'; ring: RingHandle; beforeDrain: boolean }
+    | { kind: 'permit'; semaphore: SemaphoreHandle }
+    /** Takes and gives back a permit, `rounds` times. */
+    | { kind: 'share'; semaphore: SemaphoreHandle; permits: number; rounds: number }
     | { kind: 'sleep'; control: ControlHandle }
     | { kind: 'stop'; control: ControlHandle; reason: number }
     /** Ends the thread while it holds a slot. */

@@ -3,6 +3,7 @@ import fc from 'fast-check'
 import { Barrier } from '../../src/queue/barrier.ts'
 import { Control } from '../../src/queue/control.ts'
 import { Ring, type RingHandle } from '../../src/queue/ring.ts'
+import { Semaphore } from '../../src/queue/semaphore.ts'
 import { SlotPool } from '../../src/queue/slots.ts'
 import { CLOSED, STOPPED } from '../../src/queue/status.ts'
 import { Crew, type Task, until } from './crew.ts'
@@ -38,6 +39,7 @@ test('many producers, many consumers: nothing lost, nothing twice, order per pro
     capacity: fc.oneof(fc.integer({ min: 1, max: 6 }), fc.integer({ min: 7, max: 500 })),
     words: fc.integer({ min: 3, max: 40 }),
     messages: fc.integer({ min: 0, max: 1500 }),
+    waits: fc.boolean(),
     start: nearWrap,
     epoch: nearWrap,
     seed,
@@ -51,6 +53,7 @@ test('many producers, many consumers: nothing lost, nothing twice, order per pro
         ring: handle,
         producer,
         count: s.messages,
+        waits: s.waits,
       })),
       ...count(s.consumers).map(() => ({ kind: 'consume' as const, ring: handle })),
     ]
@@ -106,7 +109,7 @@ test('the main thread takes without blocking what workers put', async () => {
       const handle = Ring.create(capacity, 6, 2, control)
       const ring = new Ring(handle)
       const work = crew.work(
-        count(2).map(producer => ({ kind: 'produce', ring: handle, producer, count: 200 })),
+        count(2).map(producer => ({ kind: 'produce', ring: handle, producer, count: 200, waits: true })),
         s,
       )
       const into = new Int32Array(6)
@@ -195,19 +198,51 @@ test('a barrier holds everybody until the main thread lets go, again and again',
   expect(results.map(({ status }) => status)).toEqual([0, 0, 0, 0])
 })
 
+test('a semaphore lets as many in as it has permits, and all of them in the end', async () => {
+  const setting = fc.record({
+    threads: fc.integer({ min: 1, max: 4 }),
+    permits: fc.integer({ min: 1, max: 3 }),
+    rounds: fc.integer({ min: 1, max: 300 }),
+    epoch: nearWrap,
+    seed,
+  })
+  const property = fc.asyncProperty(setting, async ({ threads, permits, rounds, epoch, seed }) => {
+    const handle = Semaphore.create(permits, new Control(Control.create(8, epoch)))
+    const task = { kind: 'share', semaphore: handle, permits, rounds } as const
+    const results = await Promise.all(
+      crew.work(
+        count(threads).map(() => task),
+        seed,
+      ),
+    )
+    expect(violations(results)).toEqual([])
+    expect(results.map(({ status }) => status)).toEqual(results.map(() => 0))
+    expect(new Semaphore(handle).free).toBe(permits)
+  })
+  await fc.assert(property, runs(100))
+}, 60_000)
+
 /** One of every place where a thread can wait; the ring and the pool are empty. */
 function waitingPlaces(control: Control): { tasks: Task[]; ring: RingHandle; all: () => boolean } {
   const ring = Ring.create(2, 3, 1, control)
   const pool = SlotPool.create(1, control)
   new SlotPool(pool).acquire()
   const barrier = Barrier.create(2, control)
+  const full = Ring.create(1, 1, 1, control)
+  new Ring(full).put(new Int32Array(1), 1)
+  const semaphore = Semaphore.create(1, control)
+  new Semaphore(semaphore).acquire()
   const tasks: Task[] = [
     { kind: 'take', ring },
     { kind: 'slot', pool },
     { kind: 'arrive', barrier, rounds: 1 },
+    { kind: 'room', ring: full, beforeDrain: false },
     { kind: 'sleep', control: control.handle },
+    { kind: 'permit', semaphore },
   ]
-  const events = [ring.event, pool.event, barrier.events[0], 0].map(event => control.event(event))
+  const events = [ring.event, pool.event, barrier.events[0], full.roomEvent, semaphore.event, 0].map(event =>
+    control.event(event),
+  )
   return { tasks, ring, all: () => events.every(event => event.awaited) }
 }
 
@@ -246,18 +281,22 @@ test('the last close wakes every consumer', async () => {
   expect((await Promise.all(work)).map(({ status }) => status)).toEqual(count(4).map(() => CLOSED))
 })
 
-test('a drain ends sleep and nothing else', async () => {
+test('a drain ends sleep and waiting for a permit, and room for new work; nothing else', async () => {
   const control = new Control(Control.create())
   const { tasks, ring, all } = waitingPlaces(control)
-  const [take, slot, arrive, sleep] = crew.work(tasks)
-  await until(all)
+  const full = Ring.create(1, 1, 1, control)
+  new Ring(full).put(new Int32Array(1), 1)
+  const newWork: Task = { kind: 'room', ring: full, beforeDrain: true }
+  const [take, slot, arrive, room, ...ended] = crew.work([...tasks, newWork])
+  await until(() => all() && control.event(full.roomEvent).awaited)
   control.drain()
-  expect((await sleep!).status).toBe(STOPPED)
+  expect((await Promise.all(ended)).map(({ status }) => status)).toEqual([STOPPED, STOPPED, STOPPED])
   const word = new Int32Array(3)
   expect(new Ring(ring).put(word, 3)).toBe(true)
   expect((await take!).status).toBe(3)
   control.stop(1)
-  expect((await Promise.all([slot!, arrive!])).map(({ status }) => status)).toEqual([STOPPED, STOPPED])
+  const others = await Promise.all([slot!, arrive!, room!])
+  expect(others.map(({ status }) => status)).toEqual([STOPPED, STOPPED, STOPPED])
 })
 
 test('a consumer that is killed while it waits takes no wake-up with it', async () => {

@@ -3,6 +3,7 @@ import { monotonicNs } from '../../ffi/libc.ts'
 import { Barrier } from '../../src/queue/barrier.ts'
 import { Control } from '../../src/queue/control.ts'
 import { Ring } from '../../src/queue/ring.ts'
+import { Semaphore } from '../../src/queue/semaphore.ts'
 import { SlotPool } from '../../src/queue/slots.ts'
 import { CLOSED, STOPPED, TIMED_OUT } from '../../src/queue/status.ts'
 import { type Job, type JobResult, SLOT_WITNESS_WORDS, WITNESS } from './jobs.ts'
@@ -20,7 +21,10 @@ function produce(job: JobOf<'produce'>, result: JobResult): void {
   const pause = jitter(job.seed)
   for (let number = 0; number < job.count; number++) {
     const length = writeMessage(words, job.producer, number)
-    while (!ring.put(words, length)) yieldThread()
+    while (!ring.put(words, length)) {
+      if (job.waits) ring.awaitRoom()
+      else yieldThread()
+    }
     Atomics.add(witness, WITNESS.sent, 1)
     if (ring.depth > ring.capacity) result.violations.push(`depth ${ring.depth} of ${ring.capacity}`)
     pause()
@@ -135,6 +139,21 @@ function arrive(job: JobOf<'arrive'>, result: JobResult): void {
   }
 }
 
+function share(job: JobOf<'share'>, result: JobResult): void {
+  const semaphore = new Semaphore(job.semaphore)
+  const witness = new Int32Array(job.witness)
+  const pause = jitter(job.seed)
+  for (let round = 0; round < job.rounds; round++) {
+    result.status = semaphore.acquire()
+    if (result.status !== 0) return
+    const inside = Atomics.add(witness, WITNESS.counter, 1) + 1
+    if (inside > job.permits) result.violations.push(`${inside} with ${job.permits} permits`)
+    pause()
+    Atomics.sub(witness, WITNESS.counter, 1)
+    semaphore.release()
+  }
+}
+
 function run(job: Job): JobResult {
   const result: JobResult = { status: 0, violations: [], messages: new Int32Array(0) }
   if (job.kind === 'produce') produce(job, result)
@@ -148,6 +167,9 @@ function run(job: Job): JobResult {
     const ring = new Ring(job.ring)
     result.status = ring.take(new Int32Array(ring.wordsPerMessage))
   } else if (job.kind === 'slot') result.status = new SlotPool(job.pool).acquire()
+  else if (job.kind === 'room') result.status = new Ring(job.ring).awaitRoom(undefined, job.beforeDrain)
+  else if (job.kind === 'permit') result.status = new Semaphore(job.semaphore).acquire()
+  else if (job.kind === 'share') share(job, result)
   else if (job.kind === 'sleep')
     result.status = new Control(job.control).sleepUntil(Number.POSITIVE_INFINITY) ? CLOSED : STOPPED
   else if (job.kind === 'stop') result.status = new Control(job.control).stop(job.reason) ? 1 : 0
