@@ -4,7 +4,7 @@ import { builtin } from '../pipeline/builtin.ts'
 import { type Config, loadConfig } from '../pipeline/config.ts'
 import { deviceName } from '../pipeline/devices.ts'
 import { clipOf, networkSource } from '../pipeline/model.ts'
-import { type Instance, makePlan, type Plan, type PlanOptions } from '../pipeline/plan.ts'
+import { type Instance, makePlan, type Plan, type PlannedStep, type PlanOptions } from '../pipeline/plan.ts'
 import type { Registry } from '../pipeline/registry.ts'
 import { specText } from '../pipeline/specs.ts'
 import type { RunSettings } from '../steps/step.ts'
@@ -59,12 +59,27 @@ function describeGroup(plan: Plan, instances: readonly Instance[]): string {
   return `    on ${devices}: ${name(inQueue)} -> ${to}, ${tensors}, ${counted(slots, 'slot')}`
 }
 
+const listed = (steps: readonly number[]): string =>
+  `step${steps.length === 1 ? '' : 's'} ${steps.join(', ')}`
+
+/** Where a step stands among the others, unless they simply follow each other. */
+function describePlace(plan: Plan, { sources, readers }: PlannedStep): string {
+  if (plan.steps.every(step => step.index === 0 || step.sources.join() === String(step.index - 1))) return ''
+  const from = sources.length === 0 ? 'the client' : listed(sources)
+  return ` (reads from ${from}, ${readers.length === 0 ? 'gives results' : `feeds ${listed(readers)}`})`
+}
+
 /** A plan in words, one line for each step and queue group. */
 export function describePlan(plan: Plan): string[] {
-  const steps = plan.steps.flatMap(({ index, kind }) => {
+  const steps = plan.steps.flatMap(step => {
+    const { index, kind, name } = step
+    const title = name === undefined ? kind : `${name}, a ${kind}`
     const mine = plan.instances.filter(({ step }) => step === index)
     const groups = Map.groupBy(mine, ({ group }) => group)
-    return [`  step ${index}: ${kind}`, ...[...groups.values()].map(group => describeGroup(plan, group))]
+    return [
+      `  step ${index}: ${title}${describePlace(plan, step)}`,
+      ...[...groups.values()].map(group => describeGroup(plan, group)),
+    ]
   })
   const counts = [
     counted(plan.steps.length, 'step'),

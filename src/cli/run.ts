@@ -83,7 +83,7 @@ function factsOf(flags: RunFlags, prepared: Prepared, ledger: Ledger): RunFacts 
     plan,
     ledger,
     video: request => videos[requestVideo[request]!]!,
-    labels,
+    labels: plan.steps.filter(({ last }) => last).map(() => labels),
     warmup: flags.warmup,
     sloMs: flags.slo_ms,
     bulk,
@@ -155,6 +155,7 @@ export async function run(flags: RunFlags, named?: readonly string[]): Promise<n
       parts: plan.steps.map(step => step.parts),
       top: settings.top,
       values: plan.steps.map(step => step.values),
+      leaves: plan.steps.filter(({ last }) => last).length,
     }),
   )
   const ledger = new Ledger(handle)
@@ -164,7 +165,7 @@ export async function run(flags: RunFlags, named?: readonly string[]): Promise<n
         { plan, settings, ledger: handle, schedule, requestVideo, videos },
         {
           started: startNs => output.started(startNs),
-          completed: request => output.completed(request),
+          completed: (request, leaf) => output.completed(request, leaf),
           failed(request, step, code, message) {
             output.failed(request, step, code, message)
             if (flags.on_error === 'abort')

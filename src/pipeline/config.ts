@@ -4,6 +4,7 @@ import * as v from 'valibot'
 import { UsageError } from '../errors.ts'
 import type { Device, StepKind, StepOptions } from '../steps/step.ts'
 import { builtinFile } from './builtin-files.ts'
+import { type Graph, stepGraph } from './graph.ts'
 import { hashOf } from './hash.ts'
 import { jsonFault } from './json.ts'
 import { type Path, Problems, pathText } from './problems.ts'
@@ -13,6 +14,7 @@ import {
   DEFAULT_SLOTS,
   fileSchema,
   type GroupInput,
+  PLACING_KEYS,
   type StepInput,
   WIRING_KEYS,
 } from './schema.ts'
@@ -42,6 +44,12 @@ export interface SelectorOptions {
 
 export interface ConfigStep {
   kind: StepKind
+  /** As the file calls it. */
+  name?: string
+  /** Indices of the steps that it reads from; none for the first, which takes from the client. */
+  sources: number[]
+  /** Indices of the steps that read from it; none where results leave the pipeline. */
+  readers: number[]
   groups: ConfigGroup[]
 }
 
@@ -121,7 +129,7 @@ const without = (input: GroupInput, ...keys: string[]): Record<string, unknown> 
 function groupOptions(kind: StepKind, step: StepInput, s: number, g: number, problems: Problems) {
   const group = step.queue_groups[g]!
   const own = without(group)
-  const merged = { ...without(step, 'model', 'queue_groups'), ...own }
+  const merged = { ...without(step, 'model', 'queue_groups', ...PLACING_KEYS), ...own }
   const result = v.safeParse(kind.options, merged)
   if (result.success) return result.output as StepOptions
   for (const issue of result.issues) {
@@ -153,7 +161,8 @@ function configGroup(registry: Registry, step: StepInput, g: number, options: St
 
 /** Whether a problem at this path leaves it open which queues the steps use. */
 function hidesQueues([top, , key, group, groupKey]: Path): boolean {
-  const isQueue = (name: unknown) => name === undefined || name === 'in_queue' || name === 'out_queues'
+  const isQueue = (name: unknown) =>
+    [undefined, 'in_queue', 'out_queues', ...PLACING_KEYS].includes(name as string | undefined)
   if (top !== undefined && top !== 'pipeline') return false
   return key === 'queue_groups' ? group === undefined || isQueue(groupKey) : isQueue(key)
 }
@@ -180,17 +189,30 @@ export function checkConfig(value: unknown, registry: Registry, source: Source):
   for (const { issue, path } of issues) addIssue(problems, path, issue)
 
   const broken = new Set(issues.map(({ path }) => path[1]))
+  const kinds = written.map(step => registry.kinds.find(known => known.names.includes(step?.model)))
+  const natures = kinds.map(kind => kind && { names: kind.names, joins: kind.joins ?? false })
+  let graph: Graph | undefined
+  if (!issues.some(({ path }) => hidesQueues(path))) {
+    graph = stepGraph(written, natures, problems)
+    if (graph) checkWiring(written, graph, problems)
+  }
   const steps: ConfigStep[] = []
   written.forEach((step, s) => {
-    const kind = broken.has(s) ? undefined : registry.kinds.find(known => known.names.includes(step.model))
+    const kind = broken.has(s) ? undefined : kinds[s]
     if (!kind) return
     const groups = step.queue_groups.map((_, g) => {
       const options = groupOptions(kind, step, s, g, problems)
       return options && configGroup(registry, step, g, options)
     })
-    steps.push({ kind, groups: groups.filter(group => group !== undefined) })
+    steps.push({
+      kind,
+      name: step.name,
+      // Without a graph there are problems, and no configuration comes of this.
+      sources: graph?.sources[s] ?? [],
+      readers: graph?.readers[s] ?? [],
+      groups: groups.filter(group => group !== undefined),
+    })
   })
-  if (!issues.some(({ path }) => hidesQueues(path))) checkWiring(written, problems)
   problems.raise()
 
   const file = parsed.output as v.InferOutput<ReturnType<typeof fileSchema>>

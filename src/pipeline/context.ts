@@ -98,6 +98,14 @@ export class InstanceMemory {
     }
   }
 
+  /** Which of the steps that this one reads from an item came from: that which made its tensors. */
+  sourceOf(item: Pick<Item, 'tensors'>): number {
+    const { plan, pools } = this.shared
+    const { sources } = plan.steps[this.instance.step]!
+    if (sources.length < 2) return 0
+    return sources.indexOf(plan.instances[pools[this.#ref(item, 0).pool]!.instance]!.step)
+  }
+
   #ref(item: Pick<Item, 'tensors'>, tensor: number): TensorRef {
     const ref = item.tensors[tensor]
     if (!ref) throw new RangeError(`${this.instance.name}: the item has no tensor ${tensor}`)
@@ -124,13 +132,13 @@ export class InstanceMemory {
     }
   }
 
-  /** The items are on their way: the slots of `whole` belong to whoever takes these parts of it. */
-  handOn(whole: Item, parts: readonly Item[] = [whole]): void {
+  /** The item is on its way: its slots belong to as many who take it, or parts of it. */
+  handOn(whole: Item, takers = 1): void {
     for (const ref of whole.tensors) {
       const { gpu } = this.shared.pools[ref.pool]!
       if (gpu) recordEvent(gpu.ready[ref.slot]!, this.gpu!.stream)
       this.#held.delete(ref)
-      for (let extra = 1; extra < parts.length; extra++) this.#pools[ref.pool]!.retain(ref.slot)
+      for (let extra = 1; extra < takers; extra++) this.#pools[ref.pool]!.retain(ref.slot)
     }
   }
 
@@ -172,6 +180,7 @@ export function stepContext(memory: InstanceMemory, ledger: Ledger, worker: numb
     inputs: instance.inputs,
     outputs: instance.outputs,
     batch: instance.batch,
+    sources: Math.max(1, shared.plan.steps[instance.step]!.sources.length),
     video: request => shared.videos[requestVideo[request]!]!,
     gpu: memory.gpu && {
       context: memory.gpu.context,

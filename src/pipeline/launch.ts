@@ -9,7 +9,7 @@ import { Ledger, type LedgerHandle, STATE } from '../results/ledger.ts'
 import type { RunSettings } from '../steps/step.ts'
 import { GpuMemory } from './gpu-memory.ts'
 import type { Plan } from './plan.ts'
-import { queueWords } from './runner.ts'
+import { queueWords, RESULT_WORDS } from './runner.ts'
 import { type SharedPool, type SharedRun, STOP, type WorkerData, type WorkerMessage } from './shared.ts'
 
 export interface LaunchOptions {
@@ -27,7 +27,8 @@ export interface LaunchOptions {
 export interface Watcher {
   /** All workers are warm: the clock starts at this time of `monotonicNs`. */
   started(startNs: number): void
-  completed(request: number): void
+  /** @param leaf which of the last steps is done with it */
+  completed(request: number, leaf: number): void
   failed(request: number, step: number, code: string, message: string): void
   note(message: string): void
 }
@@ -48,6 +49,9 @@ const shareCopy = (view: Float64Array | Uint32Array): SharedArrayBuffer => {
   new Uint8Array(memory).set(new Uint8Array(view.buffer, view.byteOffset, view.byteLength))
   return memory
 }
+
+/** Last steps: each gives a result of its own. */
+const leavesOf = (plan: Plan): number => plan.steps.filter(({ last }) => last).length
 
 function share(options: LaunchOptions, gpus: GpuMemory): SharedRun {
   const { plan, schedule } = options
@@ -75,7 +79,7 @@ function share(options: LaunchOptions, gpus: GpuMemory): SharedRun {
     queues: plan.queues.map(queue =>
       Ring.create(queue.capacity, queueWords(queue), queue.producers, control),
     ),
-    results: Ring.create(Math.max(1, schedule.length), 1, workers, control),
+    results: Ring.create(Math.max(1, schedule.length * leavesOf(plan)), RESULT_WORDS, workers, control),
     pools,
     decoders: gpus.decoderPools(),
     ledger: options.ledger,
@@ -92,6 +96,8 @@ export class Launch {
   readonly #control: Control
   readonly #results: Ring
   readonly #ledger: Ledger
+  readonly #leaves: number
+  /** By request and last step. */
   readonly #reported: Uint8Array
   #ending: Ending | undefined
   readonly #workers: Worker[] = []
@@ -112,7 +118,8 @@ export class Launch {
     this.#control = new Control(this.#shared.control)
     this.#results = new Ring(this.#shared.results)
     this.#ledger = new Ledger(options.ledger)
-    this.#reported = new Uint8Array(options.schedule.length)
+    this.#leaves = leavesOf(options.plan)
+    this.#reported = new Uint8Array(options.schedule.length * this.#leaves)
   }
 
   /** Starts the workers, waits for all of them to be warm, lets them go, and reports until the last one ended. */
@@ -132,8 +139,8 @@ export class Launch {
         this.#control.startNs = startNs
         this.watcher.started(startNs)
         ready.release()
-        const request = new Int32Array(1)
-        while ((await this.#results.takeAsync(request)) > 0) this.#complete(request[0]!)
+        const done = new Int32Array(RESULT_WORDS)
+        while ((await this.#results.takeAsync(done)) > 0) this.#complete(done[0]!, done[1]!)
       }
       await Promise.race([Promise.all(this.#exits), this.#left.promise])
     } finally {
@@ -143,8 +150,9 @@ export class Launch {
       this.#freeGpus()
     }
     // A stop can overtake results that were ready before it.
-    for (let request = 0; request < this.#reported.length; request++)
-      if (this.#ledger.state(request) === STATE.done) this.#complete(request)
+    for (let request = 0; request < this.options.schedule.length; request++)
+      for (let leaf = 0; leaf < this.#leaves; leaf++)
+        if (this.#ledger.state(request, leaf) === STATE.done) this.#complete(request, leaf)
     return this.#ending ?? { kind: 'finished' }
   }
 
@@ -186,10 +194,11 @@ export class Launch {
     }
   }
 
-  #complete(request: number): void {
-    if (this.#reported[request]) return
-    this.#reported[request] = 1
-    this.watcher.completed(request)
+  #complete(request: number, leaf: number): void {
+    const at = request * this.#leaves + leaf
+    if (this.#reported[at]) return
+    this.#reported[at] = 1
+    this.watcher.completed(request, leaf)
   }
 
   #start(data: WorkerData): void {

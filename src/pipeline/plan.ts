@@ -13,6 +13,12 @@ export interface PlannedStep {
   index: number
   /** The kind's first name. */
   kind: string
+  /** As the file calls it. */
+  name?: string
+  /** Indices of the steps that it reads from; none for the first, which takes from the client. */
+  sources: number[]
+  /** Indices of the steps that read from it. */
+  readers: number[]
   /** Of the instance that holds the most; groups may differ. */
   inputs: TensorSpec[]
   outputs: TensorSpec[]
@@ -20,10 +26,13 @@ export interface PlannedStep {
   batch: number
   /** The most parts that it splits an item into. */
   segments: number
-  /** The most parts of one request that arrive here. */
+  /** The most parts of one request that arrive here; those of several sources follow each other in their order. */
   parts: number
   /** Bytes of what it says of one of them. */
   values: number
+  /** The most parts of one request that leave it, to each of its readers. */
+  leaving: number
+  /** Its results leave the pipeline. */
   last: boolean
 }
 
@@ -52,7 +61,10 @@ export interface Instance {
   values: number
   /** Queue ids. */
   inQueue: number
-  /** In the order in which the selector counts them; empty for the last step. */
+  /**
+   * For each step that reads from this one, in order, as many as its group names, in the order in which the selector
+   * counts them; empty for a last step.
+   */
   outQueues: number[]
   selector: string
   selectorOptions: SelectorOptions
@@ -116,22 +128,32 @@ interface Parts {
   leaving: number
 }
 
-/** Follows `num_segments` and `aggregate` through the steps: each request must leave in one part. */
+/**
+ * Follows `num_segments` and `aggregate` through the steps: each request must leave in one part, and parts can meet in
+ * one instance only.
+ */
 function countParts(config: Config, fail: (message: string) => UsageError): Parts[] {
-  let parts = 1
-  const counts = config.steps.map((step, s) => {
-    const arriving = parts
-    const joins = step.groups.map(group => group.options.aggregate).filter(value => typeof value === 'number')
+  const counts: Parts[] = []
+  config.steps.forEach(({ groups, sources, readers }, s) => {
+    const arriving = s === 0 ? 1 : sources.reduce((sum, source) => sum + counts[source]!.leaving, 0)
+    const joins = groups.map(group => group.options.aggregate).filter(value => typeof value === 'number')
     const wrong = joins.find(value => value !== arriving)
     if (wrong !== undefined)
       throw fail(
         `pipeline[${s}].aggregate is ${wrong}: must be ${arriving}, the parts of a video that arrive there`,
       )
-    parts = (joins.length > 0 ? 1 : arriving) * most(step.groups.map(group => group.segments))
-    return { arriving, leaving: parts }
+    const instances = groups.reduce((sum, { gpus }) => sum + gpus.length, 0)
+    if (joins.length > 0 && arriving > 1 && instances > 1)
+      throw fail(
+        `pipeline[${s}] has ${instances} instances: the parts of a video must meet in one; give it one entry of gpus`,
+      )
+    const leaving = (joins.length > 0 ? 1 : arriving) * most(groups.map(group => group.segments))
+    if (readers.length === 0 && leaving > 1)
+      throw fail(
+        `num_segments splits each video into ${leaving} parts and no step joins them; add an aggregator`,
+      )
+    counts.push({ arriving, leaving })
   })
-  if (parts > 1)
-    throw fail(`num_segments splits each video into ${parts} parts and no step joins them; add an aggregator`)
   return counts
 }
 
@@ -157,8 +179,8 @@ class Planner {
   make(notes: readonly string[]): Plan {
     const parts = countParts(this.config, this.fail)
     for (const note of notes) this.#notes.add(note)
-    for (const { name, after, producers, consumers } of this.topology.links) {
-      const items = this.options.videos * (parts[after]?.leaving ?? 1)
+    for (const { name, step, producers, consumers } of this.topology.links) {
+      const items = this.options.videos * parts[step]!.arriving
       this.#queues.set(name, {
         id: this.#queues.size,
         name,
@@ -176,7 +198,7 @@ class Planner {
     return {
       name: this.config.name,
       hash: this.config.hash,
-      steps: this.config.steps.map((_, s) => this.#step(s, parts[s]!.arriving)),
+      steps: this.config.steps.map((_, s) => this.#step(s, parts[s]!)),
       instances: this.#instances,
       queues: [...this.#queues.values()].map(({ specs: _, slots: __, ...queue }) => queue),
       perGpuQueue: this.options.perGpuQueue,
@@ -188,12 +210,18 @@ class Planner {
     return this.config.steps[step]!.kind.names[0]
   }
 
+  /** What people should hear of a step: its name, or its kind. */
+  #title(step: number): string {
+    return this.config.steps[step]!.name ?? this.#kindName(step)
+  }
+
   #shape(seat: Seat, inputs: TensorSpec[]): StepShape {
     try {
       // A network in several steps joins items once: what its later layers take is a batch already.
       const { kind } = this.config.steps[seat.step]!
+      const before = this.#stepsBefore(seat.step)
       const joined = this.#instances.some(
-        ({ step, batch }) => step < seat.step && batch > 1 && this.config.steps[step]!.kind === kind,
+        ({ step, batch }) => before.has(step) && batch > 1 && this.config.steps[step]!.kind === kind,
       )
       const settings = joined ? { ...this.options.settings, batch: 1 } : this.options.settings
       return kind.shape(seat.group.options, inputs, settings, {
@@ -202,13 +230,22 @@ class Planner {
       })
     } catch (error) {
       if (!(error instanceof UsageError)) throw error
-      throw this.fail(`pipeline[${seat.step}] (${this.#kindName(seat.step)}): ${error.message}`)
+      throw this.fail(`pipeline[${seat.step}] (${this.#title(seat.step)}): ${error.message}`)
     }
   }
 
-  /** Whether all instances of the next step run on GPUs. */
+  /** All steps whose results come to this one, over whatever others. */
+  #stepsBefore(step: number): Set<number> {
+    const before = new Set(this.config.steps[step]!.sources)
+    // A set's iteration comes to what is added meanwhile.
+    for (const source of before) for (const further of this.config.steps[source]!.sources) before.add(further)
+    return before
+  }
+
+  /** Whether all instances of all steps that read from this one run on GPUs. */
   #goesToGpus(step: number): boolean {
-    const next = this.topology.seats.filter(seat => seat.step === step + 1)
+    const { readers } = this.config.steps[step]!
+    const next = this.topology.seats.filter(seat => readers.includes(seat.step))
     return next.length > 0 && next.every(({ device }) => device !== CPU)
   }
 
@@ -227,7 +264,7 @@ class Planner {
     const shape = twin ?? this.#shape(seat, inputs)
     const instance: Instance = {
       id: this.#instances.length,
-      name: `step ${step} (${this.#kindName(step)}) on ${deviceName(device)}, replica ${replica}`,
+      name: `step ${step} (${this.#title(step)}) on ${deviceName(device)}, replica ${replica}`,
       step,
       group: groupIndex,
       replica,
@@ -272,18 +309,23 @@ class Planner {
     queue.maxRank = Math.max(queue.maxRank, ...specs.map(spec => spec.shape.length))
   }
 
-  #step(index: number, parts: number): PlannedStep {
+  #step(index: number, { arriving, leaving }: Parts): PlannedStep {
+    const { name, sources, readers } = this.config.steps[index]!
     const mine = this.#instances.filter(instance => instance.step === index)
     return {
       index,
       kind: this.#kindName(index),
+      ...(name !== undefined && { name }),
+      sources,
+      readers,
       inputs: largest(mine.map(instance => instance.inputs)),
       outputs: largest(mine.map(instance => instance.outputs)),
       batch: most(mine.map(instance => instance.batch)),
       segments: most(mine.map(instance => instance.segments)),
-      parts,
+      parts: arriving,
+      leaving,
       values: most(mine.map(instance => instance.values)),
-      last: index === this.config.steps.length - 1,
+      last: readers.length === 0,
     }
   }
 }

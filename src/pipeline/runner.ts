@@ -19,6 +19,9 @@ import { scoresOfShares } from './sink.ts'
 export const queueWords = (queue: PlannedQueue): number =>
   itemWords(queue.maxShares, queue.maxTensors, queue.maxRank, queue.maxValues)
 
+/** A request, and which of the last steps is done with it. */
+export const RESULT_WORDS = 2
+
 /** One instance of a step in its worker: takes items, runs the step on batches of them, hands its outputs on. */
 class Runner {
   readonly #control: Control
@@ -32,7 +35,12 @@ class Runner {
   readonly #results: Ring
   readonly #received: Int32Array
   readonly #sent: Int32Array
-  readonly #select: (item: Item) => number
+  /** Of the steps that read from this one: which of `#outputs` an item goes to. */
+  readonly #routes: ((item: Item) => number)[]
+  /** By source, how many parts of a request come before its own. */
+  readonly #firstParts: number[]
+  /** Which of the last steps this is. */
+  readonly #leaf: number
   /** Items joined to a batch at most, and the longest that the first of them waits. */
   readonly #batch: number
   readonly #delayNs: number
@@ -56,14 +64,27 @@ class Runner {
     this.#results = new Ring(shared.results)
     this.#received = new Int32Array(queueWords(plan.queues[instance.inQueue]!))
     this.#sent = new Int32Array(Math.max(1, ...instance.outQueues.map(id => queueWords(plan.queues[id]!))))
-    this.#select = selectorOf(instance.selector, {
-      queues: this.#outputs.length,
-      depth: index => this.#outputs[index]!.depth,
-      options: instance.selectorOptions,
-    })
+    const { sources, readers } = plan.steps[instance.step]!
+    this.#routes = readers.map((_, reader) => this.#route(reader, this.#outputs.length / readers.length))
+    this.#leaf = plan.steps.filter(({ last }) => last).findIndex(({ index }) => index === instance.step)
+    const leaving = sources.map(source => plan.steps[source]!.leaving)
+    this.#firstParts = leaving.map((_, source) =>
+      leaving.slice(0, source).reduce((sum, parts) => sum + parts, 0),
+    )
     this.#batch = instance.batch
     const own = instance.options.max_batch_delay_ms
     this.#delayNs = (typeof own === 'number' ? own : shared.settings.maxBatchDelayMs) * 1e6
+  }
+
+  /** Chooses among the queues of one reader; each has a selector of its own, so that all get an even share. */
+  #route(reader: number, queues: number): (item: Item) => number {
+    const first = reader * queues
+    const select = selectorOf(this.instance.selector, {
+      queues,
+      depth: index => this.#outputs[first + index]!.depth,
+      options: this.instance.selectorOptions,
+    })
+    return item => first + select(item)
   }
 
   async run(): Promise<void> {
@@ -106,7 +127,7 @@ class Runner {
         if (length !== TIMED_OUT && this.#control.stopped !== 0) return []
         break
       }
-      const item = decodeItem(this.#received, length)
+      const item = this.#numbered(decodeItem(this.#received, length))
       const now = monotonicNs()
       for (const { request, part } of item.shares)
         this.#ledger.stamp(request, part, this.instance.step, 'runnerStart', now)
@@ -114,6 +135,13 @@ class Runner {
       if (items.length === 1) deadlineNs = now + this.#delayNs
     }
     return items
+  }
+
+  /** Where several steps lead here, parts are numbered on from source to source. */
+  #numbered(item: Item): Item {
+    if (this.#firstParts.length < 2) return item
+    const first = this.#firstParts[this.#memory.sourceOf(item)]!
+    return { ...item, shares: item.shares.map(share => ({ ...share, part: first + share.part })) }
   }
 
   async #runBatch(step: StepInstance, items: Item[], emit: (item: Item) => void): Promise<void> {
@@ -148,19 +176,18 @@ class Runner {
       return
     }
     const parts = splitItem(item, this.instance.segments)
-    this.#memory.handOn(item, parts)
-    for (const part of parts) this.#send(part)
+    this.#memory.handOn(item, parts.length * this.#routes.length)
+    for (const part of parts) for (const route of this.#routes) this.#send(part, route(part))
   }
 
-  #send(item: Item): void {
-    const index = this.#select(item)
+  #send(item: Item, index: number): void {
     if (this.#outputs[index]!.put(this.#sent, encodeItem(item, this.#sent))) return
     this.tell({ type: 'full', queue: this.instance.outQueues[index]!, request: item.shares[0]!.request })
     this.#control.stop(STOP.queueFull)
     throw new Stopped()
   }
 
-  /** After the last step: the classes of each request, which is done then. */
+  /** After a last step: the classes of each request, which is done there. */
   #finish(item: Item): void {
     const [logits] = item.tensors
     // A pipeline may end before a network does: what leaves it then are no classes.
@@ -172,16 +199,16 @@ class Runner {
         item.shares,
         this.shared.settings.top,
       )
-      for (const { share, scores } of scored) this.#ledger.finish(share.request, scores)
+      for (const { share, scores } of scored) this.#ledger.finish(share.request, scores, this.#leaf)
     } else {
-      for (const { request } of item.shares) this.#ledger.finish(request, [])
+      for (const { request } of item.shares) this.#ledger.finish(request, [], this.#leaf)
     }
     this.#memory.handOn(item)
     this.#memory.release(item)
-    const done = new Int32Array(1)
+    const done = Int32Array.of(0, this.#leaf)
     for (const { request } of item.shares) {
       done[0] = request
-      this.#results.put(done, 1)
+      this.#results.put(done, RESULT_WORDS)
     }
   }
 }

@@ -98,7 +98,25 @@ function stepSchema(kind: StepKind, selectors: readonly Names[]) {
 
 const loosely = (entries: Entries, what: string) => v.looseObject(entries, `must be ${what}`)
 
+/** Keys of a step that no group of it can have: what it is called, and where it stands among the others. */
+const placing = {
+  name: v.optional(text('What results and `inputs` of other steps call this one; by default its kind')),
+  inputs: v.optional(
+    v.pipe(
+      v.array(
+        v.union([whole(0, 'Index of a step'), text('Name of a step')], 'must be the name or index of a step'),
+        'must be a list of steps, by name or index',
+      ),
+      v.description('Steps that this one reads from; by default the one before'),
+    ),
+  ),
+}
+
+/** Keys of a step that its groups do not inherit. */
+export const PLACING_KEYS: readonly string[] = Object.keys(placing)
+
 const stepEntries = (keys: Entries, object: typeof loosely | typeof exactly) => ({
+  ...placing,
   queue_groups: v.pipe(
     list(object(keys, 'a queue group'), 'must be a list with at least one queue group'),
     v.description('Groups of instances; a key given here wins over the same key of the step'),
@@ -159,5 +177,7 @@ export interface GroupInput {
 
 export interface StepInput extends GroupInput {
   model: string
+  name?: string
+  inputs?: (number | string)[]
   queue_groups: GroupInput[]
 }

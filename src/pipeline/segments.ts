@@ -17,13 +17,14 @@ function partsOf(item: Item, share: Share, firstRow: number, segments: number): 
       shape: [clips, ...ref.shape.slice(1)],
     }))
     row += clips
-    return { shares: [{ ...share, part, parts: sizes.length, clips }], tensors, values: item.values }
+    const place = { part: share.part * segments + part, parts: share.parts * sizes.length }
+    return { shares: [{ ...share, ...place, clips }], tensors, values: item.values }
   })
 }
 
 /**
  * Splits each request of an item into at most `segments` parts, each an item of its own over some of the rows
- * (`num_segments`). The parts share the item's slots; the number of parts travels with each.
+ * (`num_segments`). The parts share the item's slots; how much of its request each is travels with it.
  */
 export function splitItem(item: Item, segments: number): Item[] {
   if (segments === 1) return [item]

@@ -11,19 +11,22 @@ export interface Seat {
   device: Device
   replica: number
   from: string
+  /** For each step that reads from this one, in order, the queues that the selector chooses from. */
   to: string[]
 }
 
-/** A queue between two steps, or before the first. */
+/** A queue before a step. */
 export interface Link {
   name: string
-  /** The step before it; -1 for the client. */
-  after: number
+  /** The step that takes from it. */
+  step: number
   /** Its number in the file, and whose it is if each device has its own. */
   number: number
   device?: Device
   producers: number
   consumers: number
+  /** Steps with an instance that puts into it. */
+  fed: Set<number>
 }
 
 export interface Topology {
@@ -44,33 +47,38 @@ export const FILENAME_QUEUE = 'filename'
 export function connect(config: Config, place: (gpu: Device) => Device, perDevice: boolean): Topology {
   const seats: Seat[] = []
   const links = new Map<string, Link>()
-  const link = (after: number, number: number, device: Device): Link => {
+  const link = (step: number, number: number, device: Device): Link => {
     const own = perDevice ? ` ${deviceName(device)}` : ''
-    const name = after < 0 ? FILENAME_QUEUE : `step${after}-step${after + 1} queue ${number}${own}`
+    const before = config.steps[step]!.sources.map(source => `step${source}`).join('+')
+    const name = step === 0 ? FILENAME_QUEUE : `${before}-step${step} queue ${number}${own}`
     const found = links.get(name) ?? {
       name,
-      after,
+      step,
       number,
       device: perDevice ? device : undefined,
       producers: 0,
       consumers: 0,
+      fed: new Set<number>(),
     }
     links.set(name, found)
     return found
   }
 
-  link(-1, 0, CPU).producers = 1
-  config.steps.forEach(({ groups }, step) => {
+  link(0, 0, CPU).producers = 1
+  config.steps.forEach(({ groups, readers }, step) => {
     const replicas = new Map<Device, number>()
     groups.forEach((group, groupIndex) => {
       for (const gpu of group.gpus) {
         const device = place(gpu)
         const replica = replicas.get(device) ?? 0
         replicas.set(device, replica + 1)
-        const from = link(step - 1, group.inQueue ?? 0, device)
+        const from = link(step, group.inQueue ?? 0, device)
         from.consumers++
-        const to = group.outQueues.map(queue => link(step, queue, device))
-        for (const queue of new Set(to)) queue.producers++
+        const to = readers.flatMap(reader => group.outQueues.map(queue => link(reader, queue, device)))
+        for (const queue of new Set(to)) {
+          queue.producers++
+          queue.fed.add(step)
+        }
         seats.push({
           step,
           groupIndex,
@@ -89,17 +97,24 @@ export function connect(config: Config, place: (gpu: Device) => Device, perDevic
 
 /** With a queue for each device, each needs an instance on that device at both ends. */
 function checkEnds(config: Config, links: readonly Link[]): void {
-  const lonely = links.filter(({ producers, consumers }) => producers === 0 || consumers === 0)
-  if (lonely.length === 0) return
   const devices = new Map<string, string[]>()
-  for (const { after, number, device, consumers } of lonely) {
-    const next = after + 1
-    const problem =
-      consumers === 0
-        ? `step ${after} puts into queue ${number}, but no instance of step ${next} takes from it, on `
-        : `step ${next} takes from queue ${number}, but no instance of step ${after} puts into it, on `
+  const add = (problem: string, device: Device | undefined) =>
     devices.set(problem, [...(devices.get(problem) ?? []), deviceName(device ?? CPU)])
+  for (const { step, number, device, consumers, fed } of links) {
+    for (const source of config.steps[step]!.sources) {
+      if (fed.has(source) && consumers === 0)
+        add(
+          `step ${source} puts into queue ${number}, but no instance of step ${step} takes from it, on `,
+          device,
+        )
+      if (!fed.has(source))
+        add(
+          `step ${step} takes from queue ${number}, but no instance of step ${source} puts into it, on `,
+          device,
+        )
+    }
   }
+  if (devices.size === 0) return
   throw new UsageError(
     [
       `${config.file ?? config.name}: with --per_gpu_queue items stay on the device that they were made on, but`,

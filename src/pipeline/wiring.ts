@@ -1,3 +1,4 @@
+import type { Graph } from './graph.ts'
 import type { Path, Problems } from './problems.ts'
 import type { GroupInput, StepInput } from './schema.ts'
 
@@ -22,9 +23,10 @@ function queuesOf(steps: StepInput[], step: number, key: 'in_queue' | 'out_queue
   return new Set(steps[step]!.queue_groups.flatMap((_, group) => find(steps, step, group, key).value ?? []))
 }
 
-function checkGroup(steps: StepInput[], step: number, group: number, problems: Problems): void {
+function checkGroup(steps: StepInput[], graph: Graph, step: number, group: number, problems: Problems): void {
   const first = step === 0
-  const last = step === steps.length - 1
+  const readers = graph.readers[step]!
+  const last = readers.length === 0
   const get = <K extends keyof GroupInput>(key: K) => find(steps, step, group, key)
   const gpus = get('gpus')
   if (gpus.value === undefined)
@@ -37,59 +39,61 @@ function checkGroup(steps: StepInput[], step: number, group: number, problems: P
       input.value,
       'the first step takes from the client and has no in_queue; remove it',
     )
-  if (!first && input.value === undefined)
+  const source = graph.sources[step]![0]
+  if (source !== undefined && input.value === undefined)
     problems.add(
       input.path,
       undefined,
-      `one of the queues ${setText(queuesOf(steps, step - 1, 'out_queues'))} that step ${step - 1} puts into`,
+      `one of the queues ${setText(queuesOf(steps, source, 'out_queues'))} that step ${source} puts into`,
     )
 
   const output = get('out_queues')
+  const ends = step === steps.length - 1 ? 'the last step' : `step ${step}, which no step reads from,`
   if (last && output.value !== undefined)
     problems.add(
       output.path,
       output.value,
-      'the last step has no out_queues, its results leave the pipeline; remove it',
+      `${ends} has no out_queues, its results leave the pipeline; remove it`,
     )
   if (!last && output.value === undefined)
     problems.add(
       output.path,
       undefined,
-      `some of the queues ${setText(queuesOf(steps, step + 1, 'in_queue'))} that step ${step + 1} takes from`,
+      `some of the queues ${setText(queuesOf(steps, readers[0]!, 'in_queue'))} that step ${readers[0]} takes from`,
     )
 
   if (!last) return
   const segments = get('num_segments')
   if (segments.value !== undefined && segments.value !== 1)
-    problems.add(segments.path, segments.value, 'the last step has nobody to share segments with; remove it')
+    problems.add(segments.path, segments.value, `${ends} has nobody to share segments with; remove it`)
   const slots = get('num_shared_tensors')
   if (slots.value !== undefined)
-    problems.add(slots.path, slots.value, 'the last step passes no tensors on; remove it')
+    problems.add(slots.path, slots.value, `${ends} passes no tensors on; remove it`)
 }
 
-/** Step N's output queues must be step N+1's input queues, as sets. */
-function checkBoundary(steps: StepInput[], step: number, problems: Problems): void {
+/** A step's output queues must be the input queues of each step that reads from it, as sets. */
+function checkBoundary(steps: StepInput[], step: number, reader: number, problems: Problems): void {
   const outputs = queuesOf(steps, step, 'out_queues')
-  const inputs = queuesOf(steps, step + 1, 'in_queue')
+  const inputs = queuesOf(steps, reader, 'in_queue')
   // A step that names no queues at all has been told so already.
   if (outputs.size === 0 || inputs.size === 0 || equal(outputs, inputs)) return
-  const both = `step ${step} puts into ${setText(outputs)} and step ${step + 1} takes from ${setText(inputs)}; these sets must be equal`
+  const both = `step ${step} puts into ${setText(outputs)} and step ${reader} takes from ${setText(inputs)}; these sets must be equal`
   steps[step]!.queue_groups.forEach((_, group) => {
     const { value, path } = find(steps, step, group, 'out_queues')
     if (value?.some(queue => !inputs.has(queue))) problems.add(path, value, both)
   })
-  steps[step + 1]!.queue_groups.forEach((_, group) => {
-    const { value, path } = find(steps, step + 1, group, 'in_queue')
+  steps[reader]!.queue_groups.forEach((_, group) => {
+    const { value, path } = find(steps, reader, group, 'in_queue')
     if (value !== undefined && !outputs.has(value)) problems.add(path, value, both)
   })
 }
 
 /** RnB's rules for how the steps' queues connect. The steps are as their schema wants them. */
-export function checkWiring(steps: StepInput[], problems: Problems): void {
+export function checkWiring(steps: StepInput[], graph: Graph, problems: Problems): void {
   steps.forEach((step, s) => {
     step.queue_groups.forEach((_, group) => {
-      checkGroup(steps, s, group, problems)
+      checkGroup(steps, graph, s, group, problems)
     })
-    if (s + 1 < steps.length) checkBoundary(steps, s, problems)
+    for (const reader of graph.readers[s]!) checkBoundary(steps, s, reader, problems)
   })
 }

@@ -1,4 +1,8 @@
-/** A share of one request: part `part` of `parts`, which owns `clips` rows of the item's tensors. */
+/**
+ * A share of one request, which owns `clips` rows of the item's tensors. It stands for one in `parts` of the request:
+ * over all shares that are made of it, 1 / parts comes to 1, also where some parts have been split again. `part` is
+ * its place among the most parts that there could be.
+ */
 export interface Share {
   request: number
   part: number

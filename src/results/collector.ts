@@ -1,14 +1,15 @@
 import type { RunFacts } from './facts.ts'
 import { STATE } from './ledger.ts'
 import type { LineWriter } from './line-writer.ts'
-import { Outcomes } from './outcome.ts'
-import type { ErrorLine, SummaryLine } from './schema.ts'
+import { type LeafErrors, Outcomes } from './outcome.ts'
+import type { ErrorLine, ResultLine, SummaryLine } from './schema.ts'
 import { type RunEnd, summarise } from './summary.ts'
-import { TimeCards } from './time-card.ts'
+import { pathTo, TimeCards } from './time-card.ts'
 
 /**
  * Takes the outcomes of a run on the main thread, in whatever order they come: each request once, the first
- * outcome counts. Writes a line for each to all writers as it comes; while a reader is slow, it remembers the
+ * outcome counts. Where the pipeline has several last steps, a request has come to its outcome when all of them have,
+ * and is done if one of them has a result. Writes a line for each to all writers as it comes; while a reader is slow, it remembers the
  * requests' numbers only and reads the rest from the ledger later.
  */
 export class Collector {
@@ -17,12 +18,16 @@ export class Collector {
   readonly #writers: readonly LineWriter[]
   /** Outcome of each request, 0 while it is unknown. */
   readonly #outcome: Uint8Array
+  /** The same for each of its last steps, in their order. */
+  readonly #leafOutcome: Uint8Array
+  /** For each step, the places of the last steps that it leads to. */
+  readonly #leavesAfter: number[][]
   /** Requests in the order of their outcomes. */
   readonly #order: Uint32Array
   #count = 0
   #written = 0
-  /** Errors that are not written yet, by request. */
-  readonly #errors = new Map<number, ErrorLine>()
+  /** Errors that are not written yet, by request and place of the last step that has no result. */
+  readonly #errors = new Map<number, Map<number, ErrorLine>>()
   readonly #failures = new Map<string, number>()
   readonly #warnings: string[] = []
   readonly #notes: string[] = []
@@ -41,6 +46,12 @@ export class Collector {
     this.#outcomes = new Outcomes(facts, this.cards)
     this.#writers = writers
     this.#outcome = new Uint8Array(ledger.size.requests)
+    const { leaves } = this.cards
+    this.#leafOutcome = new Uint8Array(ledger.size.requests * leaves.length)
+    const paths = leaves.map(leaf => new Set(pathTo(plan.steps, leaf)))
+    this.#leavesAfter = plan.steps.map((_, step) =>
+      paths.flatMap((path, leaf) => (path.has(step) ? [leaf] : [])),
+    )
     this.#order = new Uint32Array(ledger.size.requests)
   }
 
@@ -62,22 +73,29 @@ export class Collector {
     return this.#order.subarray(0, this.#count).filter(request => this.#outcome[request] === STATE.done)
   }
 
-  /** The last step has finished a request. Returns false if its outcome was known. */
-  complete(request: number): boolean {
-    if (!this.#take(request, STATE.done)) return false
-    this.#completed++
-    this.#pump()
+  /**
+   * A last step has finished a request. Returns false if its outcome there was known.
+   * @param leaf which of the last steps
+   */
+  complete(request: number, leaf = 0): boolean {
+    if (!this.#takeLeaf(request, leaf, STATE.done)) return false
+    this.#settle(request)
     return true
   }
 
-  /** A step failed a request. Returns false if its outcome was known. */
+  /** A step failed a request: the last steps after it have no result. Returns false if all their outcomes were known. */
   fail(request: number, step: number, code: string, message: string): boolean {
-    if (!this.#take(request, STATE.failed)) return false
-    this.#failed++
+    const failed = this.#leavesAfter[step]!.filter(leaf => this.#takeLeaf(request, leaf, STATE.failed))
+    if (failed.length === 0) return false
     this.#failures.set(code, (this.#failures.get(code) ?? 0) + 1)
-    this.facts.ledger.fail(request)
-    this.#errors.set(request, this.#outcomes.error(request, step, code, message))
-    this.#pump()
+    const errors = this.#errors.get(request) ?? new Map<number, ErrorLine>()
+    this.#errors.set(request, errors)
+    const error = this.#outcomes.error(request, step, code, message)
+    for (const leaf of failed) {
+      this.facts.ledger.fail(request, leaf)
+      errors.set(leaf, error)
+    }
+    this.#settle(request)
     return true
   }
 
@@ -98,6 +116,10 @@ export class Collector {
       startNs: this.#startNs,
       done: this.done.sort(),
       failed: this.#failed,
+      leaves: this.cards.leaves.map((_, leaf) => ({
+        done: this.#requestsAt(leaf, STATE.done),
+        failed: this.#requestsAt(leaf, STATE.failed).length,
+      })),
       failures: Object.fromEntries([...this.#failures].sort(([a], [b]) => (a < b ? -1 : 1))),
       notes: this.#notes,
       warnings: this.#warnings,
@@ -110,11 +132,39 @@ export class Collector {
     for (const writer of this.#writers) await writer.flushed()
   }
 
-  #take(request: number, outcome: number): boolean {
-    if (this.#outcome[request] !== STATE.pending) return false
-    this.#outcome[request] = outcome
-    this.#order[this.#count++] = request
+  /** Requests, ascending, that have come to this outcome in one of the last steps. */
+  #requestsAt(leaf: number, outcome: number): Uint32Array {
+    const leaves = this.cards.leaves.length
+    return Uint32Array.from(this.#outcome.keys()).filter(
+      request => this.#leafOutcome[request * leaves + leaf] === outcome,
+    )
+  }
+
+  #takeLeaf(request: number, leaf: number, outcome: number): boolean {
+    const at = request * this.cards.leaves.length + leaf
+    if (this.#leafOutcome[at] !== STATE.pending) return false
+    this.#leafOutcome[at] = outcome
     return true
+  }
+
+  /** The request's outcome, once all of its last steps have theirs. */
+  #settle(request: number): void {
+    const leaves = this.cards.leaves.length
+    const outcomes = this.#leafOutcome.subarray(request * leaves, (request + 1) * leaves)
+    if (outcomes.includes(STATE.pending)) return
+    const done = outcomes.includes(STATE.done)
+    this.#outcome[request] = done ? STATE.done : STATE.failed
+    if (done) this.#completed++
+    else this.#failed++
+    this.#order[this.#count++] = request
+    this.#pump()
+  }
+
+  /** The line of a request that has come to its outcome. */
+  #line(request: number, errors: LeafErrors | undefined): ResultLine | ErrorLine {
+    if (this.#outcome[request] === STATE.done) return this.#outcomes.result(request, this.#startNs, errors)
+    const [first] = errors!.values()
+    return { ...first!, ...this.#outcomes.branches(request, errors) }
   }
 
   #pump(): void {
@@ -126,10 +176,10 @@ export class Collector {
   #writeWhileRoom(): void {
     while (this.#written < this.#count && this.#writers.every(writer => writer.room)) {
       const request = this.#order[this.#written++]!
-      const error = this.#errors.get(request)
+      const errors = this.#errors.get(request)
       this.#errors.delete(request)
       if (this.#writers.every(writer => writer.broken)) continue
-      const line = JSON.stringify(error ?? this.#outcomes.result(request, this.#startNs))
+      const line = JSON.stringify(this.#line(request, errors))
       for (const writer of this.#writers) writer.write(line)
     }
   }

@@ -5,7 +5,7 @@ import type { StepFlow } from './time-card.ts'
 export interface RunPlan {
   name: string
   hash: string
-  steps: readonly (StepFlow & { kind: string })[]
+  steps: readonly (StepFlow & { kind: string; name?: string })[]
   instances: readonly { name: string; step: number; device: number; replica: number }[]
   queues: readonly { name: string; capacity: number }[]
   notes: readonly string[]
@@ -17,8 +17,8 @@ export interface RunFacts {
   ledger: Ledger
   /** Path of a request's video. */
   video(request: number): string
-  /** Names of the classes; numbers stand for them otherwise. */
-  labels?: readonly string[]
+  /** Names of the classes of each last step, in order; numbers stand for them where there are none. */
+  labels?: readonly (readonly string[] | undefined)[]
   /** Requests at the start that statistics leave out. */
   warmup: number
   /** Latency goal. */
@@ -26,7 +26,7 @@ export interface RunFacts {
   /** All requests arrive at once: there is no rate to speak of. */
   bulk: boolean
   seed: number
-  /** Checkpoint file, or random:SEED. */
+  /** Checkpoint file, or random:SEED; several with commas between them. */
   weights: string
   /** Pipeline file, as given. */
   configFile?: string

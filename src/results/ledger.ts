@@ -5,7 +5,7 @@ import { SharedTexts, type SharedTextsHandle } from './shared-texts.ts'
 export const EVENTS = { runnerStart: 0, inferenceStart: 1, inferenceFinish: 2 } as const
 export type LedgerEvent = keyof typeof EVENTS
 
-/** How far a request has come. */
+/** How far a request has come, in one last step. */
 export const STATE = { pending: 0, done: 1, failed: 2 } as const
 
 /** A class and its probability. */
@@ -31,6 +31,8 @@ export interface LedgerSize {
   top: number
   /** For each step, bytes that its values take as JSON for one part of a request; 0 or absent if it has none. */
   values?: readonly number[]
+  /** Last steps, each of which gives a result of its own (1). */
+  leaves?: number
 }
 
 /** Plain data, structured-cloneable: sent once to each thread. */
@@ -43,24 +45,25 @@ export interface LedgerHandle {
 
 const ARRIVAL_TIMES = 2
 const CELL_TIMES = 3
-/** State, clips, frames needed, frames decoded. */
-const ROW_COUNTS = 4
-/** Decoder, length of the top list. */
-const ROW_SHORTS = 2
+/** Clips, frames needed, frames decoded; then the state in each last step. */
+const ROW_COUNTS = 3
+/** Decoder; then the length of each last step's top list. */
+const ROW_SHORTS = 1
 /** Device, replica, batch. */
 const CELL_SHORTS = 3
 const MOST_DECODERS = 64
 const LARGEST_SHORT = 32767
 
 /** Byte offsets within a row. Times come first: they need eight-byte alignment. */
-function layout({ parts, top }: LedgerSize) {
+function layout({ parts, top, leaves = 1 }: LedgerSize) {
   const cells = parts.reduce((sum, count) => sum + count, 0)
   const counts = 8 * (ARRIVAL_TIMES + CELL_TIMES * cells)
-  const shorts = counts + 4 * ROW_COUNTS
-  const indices = Math.ceil((shorts + 2 * (ROW_SHORTS + CELL_SHORTS * cells)) / 4) * 4
-  const scores = indices + 4 * top
-  const bytes = Math.ceil((scores + 4 * top) / 8) * 8
-  return { counts, shorts, indices, scores, bytes }
+  const shorts = counts + 4 * (ROW_COUNTS + leaves)
+  const firstCell = ROW_SHORTS + leaves
+  const indices = Math.ceil((shorts + 2 * (firstCell + CELL_SHORTS * cells)) / 4) * 4
+  const scores = indices + 4 * top * leaves
+  const bytes = Math.ceil((scores + 4 * top * leaves) / 8) * 8
+  return { counts, shorts, firstCell, indices, scores, bytes }
 }
 
 /**
@@ -141,6 +144,16 @@ export class Ledger {
     return (this.#row(request) + this.#offsets.shorts) / 2 + index
   }
 
+  /** Where a last step's top list begins, in words: its classes and its scores. */
+  #lists(request: number, leaf: number): { indices: number; scores: number } {
+    const row = this.#row(request)
+    const first = leaf * this.size.top
+    return {
+      indices: (row + this.#offsets.indices) / 4 + first,
+      scores: (row + this.#offsets.scores) / 4 + first,
+    }
+  }
+
   // Writers.
 
   /** The client put the request on its queue. */
@@ -162,7 +175,7 @@ export class Ledger {
 
   /** Notes where a part of a request ran, and with how many items in one batch. */
   place(request: number, part: number, step: number, device: number, replica: number, batch: number): void {
-    const at = this.#short(request, ROW_SHORTS + CELL_SHORTS * this.#cell(part, step))
+    const at = this.#short(request, this.#offsets.firstCell + CELL_SHORTS * this.#cell(part, step))
     this.#shorts[at] = device
     this.#shorts[at + 1] = replica
     this.#shorts[at + 2] = Math.min(batch, LARGEST_SHORT)
@@ -171,9 +184,9 @@ export class Ledger {
   /** Notes what the loader saw. */
   note(request: number, facts: LedgerFacts): void {
     const at = this.#count(request, 0)
-    this.#words[at + 1] = facts.clips
-    this.#words[at + 2] = facts.framesNeeded
-    this.#words[at + 3] = facts.framesDecoded
+    this.#words[at] = facts.clips
+    this.#words[at + 1] = facts.framesNeeded
+    this.#words[at + 2] = facts.framesDecoded
     this.#shorts[this.#short(request, 0)] = this.#decoders.number(facts.decoder)
   }
 
@@ -182,28 +195,31 @@ export class Ledger {
     this.#values.write(request, this.#cell(part, step), json)
   }
 
-  /** The last step's result, most probable class first; classes past the ledger's `top` are dropped. */
-  finish(request: number, top: readonly TopClass[]): void {
-    const row = this.#row(request)
+  /**
+   * A last step's result, most probable class first; classes past the ledger's `top` are dropped.
+   * @param leaf which of the last steps
+   */
+  finish(request: number, top: readonly TopClass[], leaf = 0): void {
+    const { indices, scores } = this.#lists(request, leaf)
     const kept = Math.min(top.length, this.size.top)
     for (let k = 0; k < kept; k++) {
-      this.#words[(row + this.#offsets.indices) / 4 + k] = top[k]!.index
-      this.#scores[(row + this.#offsets.scores) / 4 + k] = top[k]!.score
+      this.#words[indices + k] = top[k]!.index
+      this.#scores[scores + k] = top[k]!.score
     }
-    this.#shorts[this.#short(request, 1)] = kept
-    Atomics.store(this.#words, this.#count(request, 0), STATE.done)
+    this.#shorts[this.#short(request, ROW_SHORTS + leaf)] = kept
+    Atomics.store(this.#words, this.#count(request, ROW_COUNTS + leaf), STATE.done)
   }
 
-  /** The request has no result. */
-  fail(request: number): void {
-    Atomics.store(this.#words, this.#count(request, 0), STATE.failed)
+  /** The request has no result in a last step. */
+  fail(request: number, leaf = 0): void {
+    Atomics.store(this.#words, this.#count(request, ROW_COUNTS + leaf), STATE.failed)
   }
 
   // Readers.
 
-  /** One of STATE. */
-  state(request: number): number {
-    return Atomics.load(this.#words, this.#count(request, 0))
+  /** One of STATE: how far it has come in one of the last steps. */
+  state(request: number, leaf = 0): number {
+    return Atomics.load(this.#words, this.#count(request, ROW_COUNTS + leaf))
   }
 
   /** When the schedule wanted the request to arrive; NaN before the client came to it. */
@@ -221,27 +237,31 @@ export class Ledger {
   }
 
   device(request: number, part: number, step: number): number {
-    return this.#shorts[this.#short(request, ROW_SHORTS + CELL_SHORTS * this.#cell(part, step))]!
+    return this.#shorts[this.#short(request, this.#offsets.firstCell + CELL_SHORTS * this.#cell(part, step))]!
   }
 
   replica(request: number, part: number, step: number): number {
-    return this.#shorts[this.#short(request, ROW_SHORTS + CELL_SHORTS * this.#cell(part, step)) + 1]!
+    return this.#shorts[
+      this.#short(request, this.#offsets.firstCell + CELL_SHORTS * this.#cell(part, step)) + 1
+    ]!
   }
 
   batch(request: number, part: number, step: number): number {
-    return this.#shorts[this.#short(request, ROW_SHORTS + CELL_SHORTS * this.#cell(part, step)) + 2]!
+    return this.#shorts[
+      this.#short(request, this.#offsets.firstCell + CELL_SHORTS * this.#cell(part, step)) + 2
+    ]!
   }
 
   clips(request: number): number {
-    return this.#words[this.#count(request, 1)]!
+    return this.#words[this.#count(request, 0)]!
   }
 
   framesNeeded(request: number): number {
-    return this.#words[this.#count(request, 2)]!
+    return this.#words[this.#count(request, 1)]!
   }
 
   framesDecoded(request: number): number {
-    return this.#words[this.#count(request, 3)]!
+    return this.#words[this.#count(request, 2)]!
   }
 
   /** Name of the decoder; undefined if nothing was noted. */
@@ -254,11 +274,12 @@ export class Ledger {
     return this.#values.read(request, this.#cell(part, step))
   }
 
-  top(request: number): TopClass[] {
-    const row = this.#row(request)
-    return Array.from({ length: this.#shorts[this.#short(request, 1)]! }, (_, k) => ({
-      index: this.#words[(row + this.#offsets.indices) / 4 + k]!,
-      score: this.#scores[(row + this.#offsets.scores) / 4 + k]!,
+  /** Result of a last step. */
+  top(request: number, leaf = 0): TopClass[] {
+    const { indices, scores } = this.#lists(request, leaf)
+    return Array.from({ length: this.#shorts[this.#short(request, ROW_SHORTS + leaf)]! }, (_, k) => ({
+      index: this.#words[indices + k]!,
+      score: this.#scores[scores + k]!,
     }))
   }
 }

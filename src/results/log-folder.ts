@@ -3,7 +3,7 @@ import { basename, join } from 'node:path'
 import { AtomicFile, LinesFile, writeFileAtomic } from './atomic-file.ts'
 import type { RunFacts } from './facts.ts'
 import type { SummaryLine } from './schema.ts'
-import type { TimeCards } from './time-card.ts'
+import { pathTo, type TimeCards } from './time-card.ts'
 import type { UnixClock } from './unix-clock.ts'
 
 /** RnB's codes of how a job ended, as log-meta.txt has them. */
@@ -142,8 +142,16 @@ export class LogFolder {
     const { config, summary } = contents
     const copy = basename(config.file)
     attempt(TAKEN.test(copy) ? `config-${copy}` : copy, path => writeFileAtomic(path, config.text))
-    for (const instance of lastInstances(contents.facts))
-      attempt(`g${instance.device}-r${instance.replica}.txt`, path => writeTimes(path, contents, instance))
+    const { leaves } = contents.cards
+    for (const leaf of leaves) {
+      const folder = leaves.length === 1 ? '' : leafFolder(contents, leaf)
+      if (folder !== '') attempt(folder, path => mkdirSync(path))
+      for (const instance of contents.facts.plan.instances.filter(({ step }) => step === leaf))
+        attempt(join(folder, `g${instance.device}-r${instance.replica}.txt`), path =>
+          writeTimes(path, contents, instance),
+        )
+      if (folder !== '') attempt(join(folder, META), path => writeFileAtomic(path, metaText(contents)))
+    }
     attempt(SUMMARY, path => writeFileAtomic(path, `${JSON.stringify(summary, null, 2)}\n`))
     // Last: who finds it finds the others.
     attempt(META, path => writeFileAtomic(path, metaText(contents)))
@@ -159,22 +167,27 @@ export class LogFolder {
 
 type Instance = RunFacts['plan']['instances'][number]
 
-const lastInstances = ({ plan }: RunFacts): Instance[] =>
-  plan.instances.filter(({ step }) => step === plan.steps.length - 1)
+/** Where the pipeline has several last steps, each has a folder with logs as of a pipeline that ends there. */
+function leafFolder({ facts }: LogContents, leaf: number): string {
+  const { kind, name = kind } = facts.plan.steps[leaf]!
+  return `step${leaf}-${name.replace(/[^\w.-]+/g, '-')}`
+}
 
 const metaText = ({ flags, clock, startNs, endNs, termination }: LogContents): string =>
   `${argumentsLine(flags)}\n${clock.text(startNs)} ${clock.text(endNs)}\nTermination flag: ${termination}\n`
 
 /** A header, then a row for each request that ended on this instance, in the order of completion. */
-function writeTimes(path: string, { facts, cards, done, clock }: LogContents, instance: Instance): void {
-  const { ledger, plan } = facts
-  const last = plan.steps.length - 1
-  const columns = cards.columns()
-  const devices = cards.deviceColumns()
-  const file = new AtomicFile(path)
+function writeTimes(name: string, { facts, cards, done, clock }: LogContents, instance: Instance): void {
+  const { ledger } = facts
+  const last = instance.step
+  const path = pathTo(cards.steps, last)
+  const columns = cards.columns(path)
+  const devices = cards.deviceColumns(path)
+  const file = new AtomicFile(name)
   try {
     file.write(`${[...columns, ...devices].map(({ name }) => name).join(' ')}\n`)
     for (const request of done) {
+      if (Number.isNaN(cards.finishOf(request, last))) continue
       if (ledger.device(request, 0, last) !== instance.device) continue
       if (ledger.replica(request, 0, last) !== instance.replica) continue
       const times = columns.map(column => clock.text(cards.time(request, column)))

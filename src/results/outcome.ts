@@ -7,7 +7,10 @@ import type { TimeCards } from './time-card.ts'
 /** Digits of a score: what a float32 holds. */
 const SCORE_DIGITS = 7
 
-const isRandom = (weights: string): boolean => weights.startsWith('random:')
+const isRandom = (weights: string): boolean => weights.split(', ').some(name => name.startsWith('random:'))
+
+/** Why last steps have no result: what failed on the way to each, by its place among the last steps. */
+export type LeafErrors = ReadonlyMap<number, ErrorLine>
 
 /** A decoder as steps name it: `libav`, or with the reason for it, `libav (not nvdec: codec)`. */
 function decoderOf(name = 'none'): { decoder: string; decoder_reason?: string } {
@@ -26,10 +29,14 @@ export class Outcomes {
     this.#weights = isRandom(facts.weights) ? { weights: facts.weights } : {}
   }
 
-  /** The line of a request that is done. @param startNs start of the run */
-  result(request: number, startNs: number): ResultLine {
+  /**
+   * The line of a request that is done.
+   * @param startNs start of the run
+   * @param errors of last steps that have no result
+   */
+  result(request: number, startNs: number, errors?: LeafErrors): ResultLine {
     const { facts, cards } = this
-    const { ledger, labels } = facts
+    const { ledger } = facts
     const intended = ledger.intended(request)
     const actual = ledger.actual(request)
     const finish = cards.finish(request)
@@ -37,11 +44,8 @@ export class Outcomes {
       type: 'result',
       id: request,
       video: facts.video(request),
-      top: ledger.top(request).map(({ index, score }) => ({
-        label: labels?.[index] ?? String(index),
-        index,
-        score: Number(score.toPrecision(SCORE_DIGITS)),
-      })),
+      top: this.#top(request, 0),
+      ...this.branches(request, errors),
       clips: ledger.clips(request),
       ...decoderOf(ledger.decoder(request)),
       frames_needed: ledger.framesNeeded(request),
@@ -62,9 +66,37 @@ export class Outcomes {
     return { type: 'error', id: request, video: video(request), step, kind, code, message }
   }
 
+  #top(request: number, leaf: number): ResultLine['top'] {
+    const labels = this.facts.labels?.[leaf]
+    return this.facts.ledger.top(request, leaf).map(({ index, score }) => ({
+      label: labels?.[index] ?? String(index),
+      index,
+      score: Number(score.toPrecision(SCORE_DIGITS)),
+    }))
+  }
+
+  /** What each last step gave, where there are several. */
+  branches(request: number, errors?: LeafErrors): Pick<ResultLine, 'branches'> {
+    const { plan, ledger } = this.facts
+    const { leaves } = this.cards
+    if (leaves.length < 2) return {}
+    return {
+      branches: leaves.map((step, leaf) => {
+        const { kind, name } = plan.steps[step]!
+        const error = errors?.get(leaf)
+        if (error) {
+          const { code, message } = error
+          return { step, name: name ?? kind, error: { step: error.step, kind: error.kind, code, message } }
+        }
+        const latency = this.cards.finishOf(request, step) - ledger.intended(request)
+        return { step, name: name ?? kind, top: this.#top(request, leaf), latency_ms: milliseconds(latency) }
+      }),
+    }
+  }
+
   #steps(request: number): ResultLine['steps'] {
     const { plan, ledger } = this.facts
-    return plan.steps.flatMap(({ kind, parts }, step) => {
+    return plan.steps.flatMap(({ kind, name, parts }, step) => {
       const ran = Array.from({ length: parts }, (_, part) => part).filter(part =>
         this.cards.ran(request, part, step),
       )
@@ -74,6 +106,7 @@ export class Outcomes {
         return {
           step,
           kind,
+          ...(name !== undefined && { name }),
           ...(parts > 1 && { part }),
           device: deviceText(ledger.device(request, part, step)),
           batch: ledger.batch(request, part, step),

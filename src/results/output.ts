@@ -106,8 +106,9 @@ export class RunOutput {
     this.people.startBar(this.options.facts.ledger.size.requests)
   }
 
-  completed(request: number): void {
-    this.collector.complete(request)
+  /** @param leaf which of the last steps is done with it */
+  completed(request: number, leaf: number): void {
+    this.collector.complete(request, leaf)
     this.people.update(this.collector.completed, this.collector.failed)
   }
 

@@ -1,6 +1,6 @@
 import type { DistributionValues, SummaryLine } from './schema.ts'
 import { textTable } from './table.ts'
-import type { TimeCards } from './time-card.ts'
+import { type Column, pathTo, type TimeCards } from './time-card.ts'
 import type { UnixClock } from './unix-clock.ts'
 
 /** RnB printed figures as Python's %f. */
@@ -25,20 +25,25 @@ export function endLines(clock: UnixClock, startNs: number, endNs: number, finis
  */
 export function averageLines(cards: TimeCards, measured: Uint32Array, records: number): string[] {
   if (measured.length === 0) return [`Not enough log entries (${records} records) to print summary!`]
-  const columns = cards.columns()
-  return columns.slice(1).map((column, i) => {
-    const before = columns[i]!
-    let sum = 0
-    let count = 0
-    for (const request of measured) {
-      const elapsed = cards.time(request, column) - cards.time(request, before)
-      if (Number.isNaN(elapsed)) continue
-      sum += elapsed
-      count++
-    }
-    const average = count === 0 ? 'nan' : (sum / count / 1e6).toFixed(DECIMALS)
-    return `Average time between ${before.name} and ${column.name}: ${average} ms`
+  const lines = cards.leaves.flatMap(leaf => {
+    const columns = cards.columns(pathTo(cards.steps, leaf))
+    return columns.slice(1).map((column, i) => averageLine(cards, measured, columns[i]!, column))
   })
+  // Steps that several results come through are said once.
+  return [...new Set(lines)]
+}
+
+function averageLine(cards: TimeCards, requests: Uint32Array, before: Column, column: Column): string {
+  let sum = 0
+  let count = 0
+  for (const request of requests) {
+    const elapsed = cards.time(request, column) - cards.time(request, before)
+    if (Number.isNaN(elapsed)) continue
+    sum += elapsed
+    count++
+  }
+  const average = count === 0 ? 'nan' : (sum / count / 1e6).toFixed(DECIMALS)
+  return `Average time between ${before.name} and ${column.name}: ${average} ms`
 }
 
 const PERCENTILES: [string, (values: DistributionValues) => number][] = [
@@ -54,10 +59,14 @@ const PERCENTILES: [string, (values: DistributionValues) => number][] = [
 /** A table of percentiles, a row a stage, in milliseconds. */
 export function percentileTable(summary: SummaryLine): string {
   const stages: [string, DistributionValues | null][] = [
-    ...summary.steps.flatMap(({ step, kind, queue_ms, wait_ms, run_ms }): typeof stages => [
-      [`step ${step} (${kind}) queue`, queue_ms],
-      [`step ${step} (${kind}) wait`, wait_ms],
-      [`step ${step} (${kind}) run`, run_ms],
+    ...summary.steps.flatMap(({ step, kind, name = kind, queue_ms, wait_ms, run_ms }): typeof stages => [
+      [`step ${step} (${name}) queue`, queue_ms],
+      [`step ${step} (${name}) wait`, wait_ms],
+      [`step ${step} (${name}) run`, run_ms],
+    ]),
+    ...(summary.branches ?? []).map(({ step, name, latency_ms }): (typeof stages)[number] => [
+      `latency of step ${step} (${name})`,
+      latency_ms,
     ]),
     ['latency', summary.latency_ms],
     ['latency from actual arrival', summary.latency_actual_ms],
@@ -83,6 +92,9 @@ export function closingLines(summary: SummaryLine): string[] {
       `${requests.unfinished > 0 ? `, ${requests.unfinished} unfinished` : ''} of ${requests.asked} videos`,
     `throughput ${perSecond(throughput.videos_per_s)} videos, ${perSecond(throughput.clips_per_s)} clips; ` +
       `offered ${perSecond(rate.offered_per_s)}, sent ${perSecond(rate.sent_per_s)}`,
+    ...(summary.branches ?? []).map(
+      ({ step, name, completed, failed }) => `step ${step} (${name}): ${completed} results, ${failed} errors`,
+    ),
     ...(goodput
       ? [
           `goodput ${perSecond(goodput.per_s)}: ${goodput.within} of ${requests.measured} within ${goodput.slo_ms} ms`,

@@ -10,9 +10,9 @@ export class Samples {
   readonly latencyActual: Float64Array
   /** From the intended to the actual arrival. */
   readonly clientDelay: Float64Array
-  /** By step, along the part that was done last. */
+  /** By step, along the part that was done last; NaN where a request did not come there. */
   readonly stages: StageSamples[]
-  /** Items of the batch that it ran in, by step. */
+  /** Items of the batch that it ran in, by step; NaN where it did not. */
   readonly batches: Float64Array[]
 
   constructor({ ledger }: RunFacts, cards: TimeCards, requests: Uint32Array) {
@@ -34,7 +34,7 @@ export class Samples {
         stage.queue[i] = times.queue
         stage.wait[i] = times.wait
         stage.run[i] = times.run
-        this.batches[step]![i] = ledger.batch(request, 0, step)
+        this.batches[step]![i] = cards.ran(request, 0, step) ? ledger.batch(request, 0, step) : Number.NaN
       })
     })
   }

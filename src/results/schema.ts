@@ -12,7 +12,8 @@ const request = {
 
 const stepOfResult = v.object({
   step: count('Index of the step in the pipeline'),
-  kind: text('Name of the step'),
+  kind: text('Kind of the step'),
+  name: v.optional(text('Name of the step, if it has one')),
   part: v.optional(count('Part of the video, where its clips were split')),
   device: text('cpu, or cuda:0, cuda:1, ...'),
   batch: count('Items that ran together'),
@@ -26,21 +27,46 @@ const stepOfResult = v.object({
   ),
 })
 
+const topSchema = v.array(
+  v.object({
+    label: text('Name of the class; its number where there are no labels'),
+    index: count('Number of the class'),
+    score: number('Probability: softmax of the mean of the clips’ logits'),
+  }),
+)
+
+const fault = {
+  step: count('Index of the step that failed it'),
+  kind: text('Kind of that step'),
+  code: text('Stable name of the fault'),
+  message: text('What was seen'),
+}
+
+const branchesSchema = v.optional(
+  v.pipe(
+    v.array(
+      v.object({
+        step: count('Index of a step that no other reads from'),
+        name: text('Its name, or its kind'),
+        top: v.optional(v.pipe(topSchema, v.description('Its classes; absent if it has no result'))),
+        latency_ms: v.optional(number('From the intended arrival to the end of this step')),
+        error: v.optional(v.pipe(v.object(fault), v.description('Why it has no result'))),
+      }),
+    ),
+    v.description('Results of all last steps, where the pipeline has several'),
+  ),
+)
+
 /** One video's classes. */
 export const resultSchema = v.pipe(
   v.object({
     type: v.literal('result'),
     ...request,
     top: v.pipe(
-      v.array(
-        v.object({
-          label: text('Name of the class; its number where there are no labels'),
-          index: count('Number of the class'),
-          score: number('Probability: softmax of the mean of the clips’ logits'),
-        }),
-      ),
-      v.description('Most probable classes, the most probable first'),
+      topSchema,
+      v.description('Most probable classes, the most probable first; of several branches, the first’s'),
     ),
+    branches: branchesSchema,
     clips: count('Clips that were classified'),
     decoder: text('What decoded the video'),
     decoder_reason: v.optional(text('Why it was not decoded as the configuration asks')),
@@ -62,10 +88,8 @@ export const errorSchema = v.pipe(
   v.object({
     type: v.literal('error'),
     ...request,
-    step: count('Index of the step that failed it'),
-    kind: text('Name of that step'),
-    code: text('Stable name of the fault'),
-    message: text('What was seen'),
+    ...fault,
+    branches: branchesSchema,
   }),
   v.description('A video that could not be classified'),
 )
@@ -117,7 +141,7 @@ export const summarySchema = v.pipe(
     }),
     arguments: v.pipe(v.record(v.string(), v.unknown()), v.description('Flags of the run, by name')),
     seed: number('Of arrivals, videos, clips and random weights'),
-    weights: text('Checkpoint file, or random:SEED'),
+    weights: text('Checkpoint file, or random:SEED; several with commas between'),
     versions: v.pipe(v.record(v.string(), v.string()), v.description('Of rnb and of what it runs on')),
     host: v.object({
       cpu: text('Model of the processor'),
@@ -132,8 +156,8 @@ export const summarySchema = v.pipe(
     requests: v.object({
       asked: count('Requests in the schedule'),
       arrived: count('Requests that the client put on the queue'),
-      completed: count('Requests with a result'),
-      failed: count('Requests with an error'),
+      completed: count('Requests with a result, of one branch at least'),
+      failed: count('Requests without one, with an error'),
       unfinished: count('Requests that arrived and have neither'),
       warmup: count('First requests that statistics leave out'),
       measured: count('Completed requests in the statistics'),
@@ -156,7 +180,8 @@ export const summarySchema = v.pipe(
     steps: v.array(
       v.object({
         step: count('Index of the step'),
-        kind: text('Name of the step'),
+        kind: text('Kind of the step'),
+        name: v.optional(text('Name of the step, if it has one')),
         queue_ms: milliseconds(
           'From the end of the step before, or the intended arrival, until an instance took it',
         ),
@@ -164,6 +189,20 @@ export const summarySchema = v.pipe(
         run_ms: milliseconds('From there to the end of the step'),
         batch_mean: rate('Mean number of items in a batch, over the requests'),
       }),
+    ),
+    branches: v.optional(
+      v.pipe(
+        v.array(
+          v.object({
+            step: count('Index of a step that no other reads from'),
+            name: text('Its name, or its kind'),
+            completed: count('Requests with a result of this step'),
+            failed: count('Requests that failed on the way to it'),
+            latency_ms: milliseconds('From the intended arrival to the end of this step'),
+          }),
+        ),
+        v.description('What came of each last step, where the pipeline has several'),
+      ),
     ),
     goodput: v.pipe(
       v.nullable(

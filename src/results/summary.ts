@@ -33,6 +33,8 @@ export interface Counted {
   /** Completed requests, ascending. */
   done: Uint32Array
   failed: number
+  /** For each last step, requests with a result of it, ascending, and how many failed on the way to it. */
+  leaves: readonly { done: Uint32Array; failed: number }[]
   failures: Record<string, number>
   notes: readonly string[]
   warnings: readonly string[]
@@ -72,6 +74,34 @@ function itemsBySeat({ ledger }: RunFacts, cards: TimeCards, done: Uint32Array):
         items.set(key, (items.get(key) ?? 0) + 1)
       }
   return items
+}
+
+/** Samples of requests that came there: where one branch failed, the other goes on. */
+const known = (samples: Float64Array): Float64Array => samples.filter(value => !Number.isNaN(value))
+
+/** What came of each last step, where there are several. */
+function branches(
+  { plan, ledger }: RunFacts,
+  cards: TimeCards,
+  { leaves }: Counted,
+  warmup: number,
+): Pick<SummaryLine, 'branches'> {
+  if (leaves.length < 2) return {}
+  return {
+    branches: leaves.map(({ done, failed }, leaf) => {
+      const step = cards.leaves[leaf]!
+      const { kind, name } = plan.steps[step]!
+      const measured = done.filter(request => request >= warmup)
+      const latency = (request: number) => cards.finishOf(request, step) - ledger.intended(request)
+      return {
+        step,
+        name: name ?? kind,
+        completed: done.length,
+        failed,
+        latency_ms: distribution(Float64Array.from(measured, latency)),
+      }
+    }),
+  }
 }
 
 /** What was asked for, and where. */
@@ -147,14 +177,19 @@ function figures(facts: RunFacts, cards: TimeCards, end: RunEnd & Counted) {
       achieved_per_s: perSecond(window.requests.length),
     },
     ...latencies,
-    steps: plan.steps.map(({ kind }, step) => ({
-      step,
-      kind,
-      queue_ms: distribution(samples.stages[step]!.queue),
-      wait_ms: distribution(samples.stages[step]!.wait),
-      run_ms: distribution(samples.stages[step]!.run),
-      batch_mean: measured.length > 0 ? rounded(mean(samples.batches[step]!)) : null,
-    })),
+    steps: plan.steps.map(({ kind, name }, step) => {
+      const batches = known(samples.batches[step]!)
+      return {
+        step,
+        kind,
+        ...(name !== undefined && { name }),
+        queue_ms: distribution(known(samples.stages[step]!.queue)),
+        wait_ms: distribution(known(samples.stages[step]!.wait)),
+        run_ms: distribution(known(samples.stages[step]!.run)),
+        batch_mean: batches.length > 0 ? rounded(mean(batches)) : null,
+      }
+    }),
+    ...branches(facts, cards, end, warmup),
     goodput: sloMs === undefined ? null : goodput(sloMs),
     clips: total(done, request => ledger.clips(request)),
     frames_needed: total(done, request => ledger.framesNeeded(request)),

@@ -2,10 +2,14 @@ import type { Ledger, LedgerEvent } from './ledger.ts'
 
 /** What time cards need to know of a planned step. */
 export interface StepFlow {
-  /** The most parts of one request that arrive. */
+  /** The most parts of one request that arrive; those of several sources follow each other. */
   parts: number
   /** Parts that the step splits each of its outputs into. */
   segments: number
+  /** The most parts of one request that leave, to each step that reads from it. */
+  leaving: number
+  /** Indices of the steps that it reads from, all of them before it; none where it takes from the client. */
+  sources: readonly number[]
 }
 
 /** One column of RnB's log: an event of one part in one step, or the arrival. */
@@ -33,8 +37,22 @@ const EVENT_NAMES: Record<LedgerEvent, (step: number) => string> = {
 }
 const EVENT_ORDER: LedgerEvent[] = ['runnerStart', 'inferenceStart', 'inferenceFinish']
 
+/** Indices of the steps that no other reads from: each gives a result of its own. */
+export const leavesOf = (steps: readonly StepFlow[]): number[] =>
+  [...steps.keys()].filter(step => !steps.some(({ sources }) => sources.includes(step)))
+
+/** Indices of a step and of all that lead to it, ascending. */
+export function pathTo(steps: readonly StepFlow[], step: number): number[] {
+  const found = new Set([step])
+  // A set's iteration comes to what is added meanwhile.
+  for (const at of found) for (const source of steps[at]!.sources) found.add(source)
+  return [...found].sort((a, b) => a - b)
+}
+
 /** Reads time cards: knows how the parts of a request relate from step to step. */
 export class TimeCards {
+  /** Steps that no other reads from, in order. */
+  readonly leaves: readonly number[]
   /** Parts of a request that leave each step before it splits them: 1 after a join. */
   readonly #finishes: number[]
 
@@ -42,7 +60,8 @@ export class TimeCards {
     readonly ledger: Ledger,
     readonly steps: readonly StepFlow[],
   ) {
-    this.#finishes = steps.map(({ segments }, s) => (steps[s + 1]?.parts ?? segments) / segments)
+    this.leaves = leavesOf(steps)
+    this.#finishes = steps.map(({ segments, leaving }) => leaving / segments)
   }
 
   /** Number of parts that can have the event in this step. */
@@ -50,10 +69,13 @@ export class TimeCards {
     return event === 'inferenceFinish' ? this.#finishes[step]! : this.steps[step]!.parts
   }
 
-  /** RnB's columns of times, in RnB's order: events after a fork once for each part, as `name-<part>`. */
-  columns(): Column[] {
+  /**
+   * RnB's columns of times, in RnB's order: events after a fork once for each part, as `name-<part>`.
+   * @param path the steps that a result came through
+   */
+  columns(path: readonly number[] = [...this.steps.keys()]): Column[] {
     const columns: Column[] = [{ name: 'enqueue_filename' }]
-    for (const step of this.steps.keys())
+    for (const step of path)
       for (const event of EVENT_ORDER) {
         const parts = this.#parts(step, event)
         const name = EVENT_NAMES[event](step)
@@ -64,14 +86,19 @@ export class TimeCards {
   }
 
   /** Columns of devices, `gpu0`, `gpu1-0`, ...: one for each part, but for the step that joins them. */
-  deviceColumns(): { name: string; step: number; part: number }[] {
-    return this.#finishes.flatMap((parts, step) =>
-      Array.from({ length: parts }, (_, part) => ({
+  deviceColumns(path: readonly number[] = [...this.steps.keys()]): {
+    name: string
+    step: number
+    part: number
+  }[] {
+    return path.flatMap(step => {
+      const parts = this.#finishes[step]!
+      return Array.from({ length: parts }, (_, part) => ({
         name: parts > 1 ? `gpu${step}-${part}` : `gpu${step}`,
         step,
         part,
-      })),
-    )
+      }))
+    })
   }
 
   /** Time of a column in ns; NaN if it did not happen. */
@@ -84,9 +111,19 @@ export class TimeCards {
     return !Number.isNaN(this.ledger.time(request, part, step, 'runnerStart'))
   }
 
-  /** End of the last step in ns. */
+  /** End of a last step in ns; NaN if it gave no result. */
+  finishOf(request: number, step: number): number {
+    return this.ledger.time(request, 0, step, 'inferenceFinish')
+  }
+
+  /** End of the last of the last steps that gave a result, in ns; NaN if none did. */
   finish(request: number): number {
-    return this.ledger.time(request, 0, this.steps.length - 1, 'inferenceFinish')
+    let latest = Number.NaN
+    for (const step of this.leaves) {
+      const time = this.finishOf(request, step)
+      if (!(time <= latest) && !Number.isNaN(time)) latest = time
+    }
+    return latest
   }
 
   /** Times of one part in one step, in ns; NaN where it did not happen. */
@@ -105,17 +142,32 @@ export class TimeCards {
     }
   }
 
-  /** Times of each step along the part that was done last. */
+  /**
+   * Times of each step along the part that was done last: back from the last step that ended last; then, where steps
+   * are left, back from the last of these.
+   */
   stages(request: number): StageTimes[] {
     const stages: StageTimes[] = new Array(this.steps.length)
-    let finish = 0
-    for (let step = this.steps.length - 1; step >= 0; step--) {
-      const joins = this.#finishes[step]! < this.steps[step]!.parts
-      const part = joins ? this.#last(request, step) : finish
-      stages[step] = this.partTimes(request, part, step)
-      if (step > 0) finish = this.#parent(part, step)
-    }
+    const ends = this.leaves.toSorted((a, b) => this.finishOf(request, b) - this.finishOf(request, a))
+    for (const end of ends) this.#walkBack(request, end, 0, stages)
+    for (let step = this.steps.length - 1; step >= 0; step--)
+      if (!stages[step]) this.#walkBack(request, step, this.#last(request, step), stages)
     return stages
+  }
+
+  /** Notes times from a step's part back along the parts that it came from, as far as they are not noted yet. */
+  #walkBack(request: number, end: number, finish: number, stages: StageTimes[]): void {
+    let step = end
+    let finished = finish
+    while (!stages[step]) {
+      const joins = this.#finishes[step]! < this.steps[step]!.parts
+      const part = joins ? this.#last(request, step) : finished
+      stages[step] = this.partTimes(request, part, step)
+      const parent = this.#parent(part, step)
+      if (!parent) return
+      step = parent.step
+      finished = parent.part
+    }
   }
 
   /** The part that came to a joining step last: the one that the others waited for. */
@@ -132,13 +184,20 @@ export class TimeCards {
     return last
   }
 
-  /** The part of the step before that a part came from. */
-  #parent(part: number, step: number): number {
-    return Math.floor((part * this.#finishes[step - 1]!) / this.steps[step]!.parts)
+  /** The step that a part came from, and which of its finishes that was; undefined if it came from the client. */
+  #parent(part: number, step: number): { step: number; part: number } | undefined {
+    let first = 0
+    for (const source of this.steps[step]!.sources) {
+      const { leaving, segments } = this.steps[source]!
+      if (part < first + leaving) return { step: source, part: Math.floor((part - first) / segments) }
+      first += leaving
+    }
+    return undefined
   }
 
   #before(request: number, part: number, step: number): number {
-    if (step === 0) return this.ledger.intended(request)
-    return this.ledger.time(request, this.#parent(part, step), step - 1, 'inferenceFinish')
+    const parent = this.#parent(part, step)
+    if (!parent) return this.ledger.intended(request)
+    return this.ledger.time(request, parent.part, parent.step, 'inferenceFinish')
   }
 }

@@ -12,8 +12,12 @@ const aggregatorOptions = v.strictObject({
 interface Partial {
   sum: Float64Array
   rows: number
-  parts: number
+  /** How much of it that is: 1 for all that one of the steps gives that this one reads from. */
+  share: number
 }
+
+/** Of sums of shares; far below the smallest share that there can be. */
+const ROUNDING = 1e-9
 
 class Aggregator implements StepInstance {
   readonly #partial = new Map<number, Partial>()
@@ -33,11 +37,11 @@ class Aggregator implements StepInstance {
   }
 
   #add({ request, parts, clips }: Share, rows: Float32Array, classes: number, emit: Emit): void {
-    const seen = this.#partial.get(request) ?? { sum: new Float64Array(classes), rows: 0, parts: 0 }
+    const seen = this.#partial.get(request) ?? { sum: new Float64Array(classes), rows: 0, share: 0 }
     for (let i = 0; i < rows.length; i++) seen.sum[i % classes]! += rows[i]!
     seen.rows += clips
-    seen.parts++
-    if (seen.parts < parts) {
+    seen.share += 1 / parts
+    if (seen.share < this.context.sources - ROUNDING) {
       this.#partial.set(request, seen)
       return
     }
@@ -52,8 +56,11 @@ class Aggregator implements StepInstance {
   }
 }
 
-/** Waits for all parts of a video and gives the mean of all clips' logits, as one row. */
+/**
+ * Waits for all parts of a video, from all steps that it reads from, and gives the mean of all clips' logits, as one row.
+ */
 export const aggregator: StepKind = {
+  joins: true,
   names: ['aggregator', 'models.r2p1d.model.R2P1DAggregator', 'R2P1DAggregator'],
   options: aggregatorOptions,
   shape(_options, inputs) {

@@ -81,6 +81,8 @@ export interface StepContext {
   readonly outputs: TensorSpec[]
   /** The most items in one call of `run`. */
   readonly batch: number
+  /** Number of steps that this one reads from; 1 for the client. */
+  readonly sources: number
   /** The video that a request names. */
   video(request: number): string
   /** Set where the instance runs on a GPU. */
@@ -128,6 +130,8 @@ export interface StepKind {
   readonly names: readonly [string, ...string[]]
   /** Schema of the keys that it understands in a step or queue group. */
   readonly options: GenericSchema
+  /** Whether it can read from several steps: it waits for what all of them give of a request. */
+  readonly joins?: boolean
   /** Shapes for given options and input. @throws {UsageError} if it can't take that input. */
   shape(options: StepOptions, inputs: TensorSpec[], settings: RunSettings, place: StepPlace): StepShape
   create(context: StepContext): StepInstance | Promise<StepInstance>

@@ -61,6 +61,7 @@ const batcher: StepKind = {
 
 const aggregator: StepKind = {
   names: ['aggregator', 'models.r2p1d.model.R2P1DAggregator'],
+  joins: true,
   options: v.strictObject({ aggregate: v.optional(count, 1) }),
   shape: () => ({ outputs: [] }),
   create,

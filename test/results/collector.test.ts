@@ -9,7 +9,7 @@ import type { LineWriter } from '../../src/results/line-writer.ts'
 import { lineSchema, type ResultLine, type SummaryLine } from '../../src/results/schema.ts'
 import { UnixClock } from '../../src/results/unix-clock.ts'
 import { Rng, seedOf } from '../../src/rng.ts'
-import { factsOf, fakeRun, pass, SPLIT_STEPS, START_NS, TWO_STEPS } from './fake-run.ts'
+import { factsOf, fakeRun, linear, pass, SPLIT_STEPS, START_NS, TWO_STEPS } from './fake-run.ts'
 
 const schemaFile = join(import.meta.dir, '../../config/output.schema.json')
 const validate = new Ajv().compile(JSON.parse(readFileSync(schemaFile, 'utf8')))
@@ -61,7 +61,7 @@ test('the published schema is the current one', () => {
 
 describe('lines of requests', () => {
   test('say what the ledger holds', () => {
-    const { facts, truths, finish } = fakeRun(2, TWO_STEPS, { warmup: 1, labels: ['a', 'b', 'c'] })
+    const { facts, truths, finish } = fakeRun(2, TWO_STEPS, { warmup: 1, labels: [['a', 'b', 'c']] })
     const reader = new Reader()
     const collector = new Collector(facts, writers(reader))
     collector.start(START_NS)
@@ -313,7 +313,7 @@ describe('the summary', () => {
   })
 
   test('warns of a client that was late', () => {
-    const facts = factsOf(1, [{ parts: 1, segments: 1 }])
+    const facts = factsOf(1, linear([{ parts: 1, segments: 1 }]))
     pass(facts, 0, 0, new Rng(seedOf(1)))
     facts.ledger.arrive(0, START_NS, START_NS + 5e6)
     const collector = new Collector(facts)

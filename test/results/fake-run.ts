@@ -17,17 +17,25 @@ export const FLAGS: RnbArguments = {
   videos: 500,
 }
 
+/** Steps each of which reads from the one before; what does not split or join passes on what arrives. */
+export const linear = (steps: readonly { parts: number; segments: number }[]): StepFlow[] =>
+  steps.map((step, s) => ({
+    ...step,
+    leaving: steps[s + 1]?.parts ?? step.segments,
+    sources: s === 0 ? [] : [s - 1],
+  }))
+
 /** A loader and a network. */
-export const TWO_STEPS: StepFlow[] = [
+export const TWO_STEPS: StepFlow[] = linear([
   { parts: 1, segments: 1 },
   { parts: 1, segments: 1 },
-]
+])
 /** A loader that splits in three, a network, an aggregator. */
-export const SPLIT_STEPS: StepFlow[] = [
+export const SPLIT_STEPS: StepFlow[] = linear([
   { parts: 1, segments: 3 },
   { parts: 3, segments: 1 },
   { parts: 3, segments: 1 },
-]
+])
 
 export function factsOf(
   requests: number,

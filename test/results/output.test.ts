@@ -33,9 +33,9 @@ async function play(options: Partial<OutputOptions>) {
   })
   const saidFirst = screen.text
   output.started(START_NS)
-  output.completed(2)
+  output.completed(2, 0)
   output.failed(1, 0, 'damaged', 'a frame is damaged')
-  output.completed(0)
+  output.completed(0, 0)
   const summary = await output.finish(END)
   closeSync(fd)
   const text = existsSync(stdout) ? readFileSync(stdout, 'utf8') : ''

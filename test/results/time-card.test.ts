@@ -2,7 +2,7 @@ import { describe, expect, test } from 'bun:test'
 import fc from 'fast-check'
 import { type StepFlow, TimeCards } from '../../src/results/time-card.ts'
 import { Rng, seedOf } from '../../src/rng.ts'
-import { factsOf, pass, SPLIT_STEPS, START_NS, TWO_STEPS } from './fake-run.ts'
+import { factsOf, linear, pass, SPLIT_STEPS, START_NS, TWO_STEPS } from './fake-run.ts'
 
 const header = (steps: StepFlow[]): string => {
   const cards = new TimeCards(factsOf(1, steps).ledger, steps)
@@ -11,7 +11,7 @@ const header = (steps: StepFlow[]): string => {
 
 describe("columns are RnB's, in RnB's order", () => {
   test('of one step', () =>
-    expect(header([{ parts: 1, segments: 1 }])).toBe(
+    expect(header(linear([{ parts: 1, segments: 1 }]))).toBe(
       'enqueue_filename runner0_start inference0_start inference0_finish gpu0',
     ))
 
@@ -41,11 +41,13 @@ const pipelines = fc
     maxLength: 3,
   })
   .map(blocks =>
-    blocks.flatMap(([parts, steps]): StepFlow[] => [
-      { parts: 1, segments: parts },
-      ...Array.from({ length: steps }, () => ({ parts, segments: 1 })),
-      { parts, segments: 1 },
-    ]),
+    linear(
+      blocks.flatMap(([parts, steps]) => [
+        { parts: 1, segments: parts },
+        ...Array.from({ length: steps }, () => ({ parts, segments: 1 })),
+        { parts, segments: 1 },
+      ]),
+    ),
   )
 
 test('the stages of a request add up to its latency, along the part that was done last', () => {

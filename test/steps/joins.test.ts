@@ -13,6 +13,7 @@ function plainContext(rowShape: number[]): { context: StepContext; memory: Float
   const memory: Float32Array[] = []
   const context = {
     outputs: [{ shape: [1, ...rowShape], type: 'f32' }],
+    sources: 1,
     view(item: Item, tensor: number) {
       const { slot, row, shape } = item.tensors[tensor]!
       const rowLength = elements(shape.slice(1))
@@ -69,11 +70,17 @@ test('an aggregator gives the mean of all clips, whatever the parts and the orde
     fc.asyncProperty(
       fc.array(rows, { minLength: 1, maxLength: 4 }),
       fc.integer({ min: 1, max: 5 }),
+      fc.integer({ min: 1, max: 3 }),
       fc.infiniteStream(fc.nat()),
-      async (videos, segments, order) => {
+      async (videos, segments, again, order) => {
         const { context } = plainContext([CLASSES])
         const step = (await aggregator.create(context)) as StepInstance
-        const parts = videos.flatMap((video, request) => splitItem(filled(context, request, video), segments))
+        const parts = videos
+          .flatMap((video, request) => splitItem(filled(context, request, video), segments))
+          .flatMap(part => splitItem(part, again))
+        const places = parts.map(({ shares }) => `${shares[0]!.request}-${shares[0]!.part}`)
+        expect(new Set(places).size).toBe(parts.length)
+        expect(Math.max(...parts.map(({ shares }) => shares[0]!.part))).toBeLessThan(segments * again)
         const shuffled = parts
           .map(part => ({ part, key: order.next().value as number }))
           .sort((a, b) => a.key - b.key)

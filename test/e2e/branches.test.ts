@@ -1,0 +1,108 @@
+import { expect, test } from 'bun:test'
+import { readdirSync } from 'node:fs'
+import { join } from 'node:path'
+import { loader, network, oneClip, pipeline, rnb, run, scratch } from './rnb.ts'
+
+const VIDEOS = 12
+const flags = ['-v', String(VIDEOS), '-mi', '0', '--seed', '3', '--top', '8']
+const on = (queues: Record<string, unknown>) => ({ queue_groups: [{ gpus: [-1], ...queues }] })
+
+test('one decode feeds two networks: both give what a network alone gives, and slots come back', async () => {
+  const logs = scratch()
+  const fork = pipeline([
+    loader({ num_shared_tensors: 1 }),
+    network({ name: 'first' }),
+    network({ name: 'second', inputs: ['loader'] }),
+  ])
+  const [alone, both] = [await run(oneClip(), flags), await run(fork, [...flags, '--log-dir', logs])]
+  expect({ status: both.status, stderr: both.stderr }).toEqual({ status: 0, stderr: '' })
+  expect(both.results).toHaveLength(VIDEOS)
+  for (const [i, { top, branches, frames_decoded, steps, latency_ms }] of both.results.entries()) {
+    const expected = alone.results[i]!
+    expect(top).toEqual(expected.top)
+    expect(branches!.map(({ step, name }) => [step, name])).toEqual([
+      [1, 'first'],
+      [2, 'second'],
+    ])
+    for (const branch of branches!) expect(branch.top).toEqual(expected.top)
+    expect(Math.max(...branches!.map(branch => branch.latency_ms!))).toBe(latency_ms)
+    expect(frames_decoded).toBe(expected.frames_decoded)
+    expect(steps.map(({ step, name }) => [step, name])).toEqual([
+      [0, undefined],
+      [1, 'first'],
+      [2, 'second'],
+    ])
+  }
+  expect(both.summary.branches!.map(({ completed, failed }) => [completed, failed])).toEqual([
+    [VIDEOS, 0],
+    [VIDEOS, 0],
+  ])
+  const [folder] = readdirSync(logs)
+  expect(
+    readdirSync(join(logs, folder!))
+      .filter(name => name.startsWith('step'))
+      .sort(),
+  ).toEqual(['step1-first', 'step2-second'])
+})
+
+test('segments, batches, several queues, a layer that two heads share, and a join', async () => {
+  const web = pipeline([
+    loader({
+      num_clips_population: [3],
+      num_segments: 2,
+      num_shared_tensors: 2,
+      ...on({ out_queues: [0, 1] }),
+    }),
+    network({
+      name: 'trunk',
+      end_index: 2,
+      num_segments: 2,
+      queue_groups: [
+        { gpus: [-1], in_queue: 0, out_queues: [0] },
+        { gpus: [-1], in_queue: 1, out_queues: [0] },
+      ],
+    }),
+    network({ name: 'a', start_index: 3, ...on({ in_queue: 0, out_queues: [0] }) }),
+    network({ name: 'b', inputs: ['trunk'], start_index: 3, ...on({ in_queue: 0, out_queues: [0] }) }),
+    { model: 'aggregator', name: 'a alone', inputs: ['a'], aggregate: 4, ...on({ in_queue: 0 }) },
+    { model: 'aggregator', name: 'both', inputs: ['a', 'b'], aggregate: 8, ...on({ in_queue: 0 }) },
+  ])
+  const whole = pipeline([loader({ num_clips_population: [3] }), network()])
+  const [alone, all] = [await run(whole, flags), await run(web, [...flags, '-b', '2'])]
+  expect({ status: all.status, stderr: all.stderr }).toEqual({ status: 0, stderr: '' })
+  expect(all.results).toHaveLength(VIDEOS)
+  for (const [i, { branches }] of all.results.entries()) {
+    const expected = new Map(alone.results[i]!.top.map(({ index, score }) => [index, score]))
+    expect(branches!.map(({ name }) => name)).toEqual(['a alone', 'both'])
+    for (const { top } of branches!)
+      for (const { index, score } of top!) expect(score).toBeCloseTo(expected.get(index)!, 5)
+  }
+  for (const { high_water, capacity } of all.summary.queues) expect(high_water).toBeLessThanOrEqual(capacity)
+})
+
+test('a video that cannot be read fails both branches with one line', async () => {
+  const fork = pipeline([loader(), network(), network({ inputs: [0] })])
+  const { status, errors, summary } = await rnb([
+    ...['infer', '-c', fork, '--device', 'cpu', '--quiet', '/no/such/video.mp4'],
+  ])
+  expect(status).toBe(4)
+  expect(errors).toHaveLength(1)
+  expect(errors[0]!.branches!.map(({ step, error }) => [step, error?.step])).toEqual([
+    [1, 0],
+    [2, 0],
+  ])
+  expect(summary.requests).toMatchObject({ completed: 0, failed: 1, unfinished: 0 })
+})
+
+test('a cycle is a wrong configuration: exit status 2, and which steps', async () => {
+  const cycle = pipeline([
+    loader(),
+    network({ name: 'a', inputs: ['b'] }),
+    network({ name: 'b', inputs: ['a'] }),
+  ])
+  const { status, stderr, stdout } = await run(cycle)
+  expect([status, stdout]).toEqual([2, ''])
+  expect(stderr).toContain(
+    'pipeline[1].inputs is ["b"]: a cycle, in which each step waits for the next: 1 -> 2 -> 1',
+  )
+})
