@@ -3,26 +3,23 @@ import { networkArchitecture } from '../../models/load.ts'
 import { builtin } from '../pipeline/builtin.ts'
 import { type Config, loadConfig } from '../pipeline/config.ts'
 import { deviceName } from '../pipeline/devices.ts'
-import { clipOf, networkSource } from '../pipeline/model.ts'
+import { clipOf, networksOf } from '../pipeline/model.ts'
 import { type Instance, makePlan, type Plan, type PlannedStep, type PlanOptions } from '../pipeline/plan.ts'
 import type { Registry } from '../pipeline/registry.ts'
 import { specText } from '../pipeline/specs.ts'
-import type { RunSettings } from '../steps/step.ts'
 
 /** The JSON Schema of pipeline files, as text. */
 export const configSchema = (): string => `${JSON.stringify(schema, null, 2)}\n`
 
-/** What a run with default flags takes from a file; its checkpoint is read, if it names one. */
-function defaultSettings(config: Config): RunSettings {
-  const source = networkSource(config, config.weights, 0)
+/** What a run with default flags takes from a file. */
+export type Defaults = Pick<PlanOptions, 'settings' | 'networks'>
+
+/** Its checkpoints are read, if it names any. */
+function defaultsOf(config: Config): Defaults {
+  const { sources, ofStep } = networksOf(config, config.weights, 0)
   return {
-    seed: 0,
-    batch: 1,
-    maxBatchDelayMs: 5,
-    top: 5,
-    threads: 1,
-    clip: clipOf(config),
-    architecture: source && networkArchitecture(source).architecture,
+    settings: { seed: 0, batch: 1, maxBatchDelayMs: 5, top: 5, threads: 1, clip: clipOf(config) },
+    networks: { architectures: sources.map(source => networkArchitecture(source).architecture), ofStep },
   }
 }
 
@@ -34,11 +31,11 @@ function defaultSettings(config: Config): RunSettings {
 export function checkConfigFile(
   file: string,
   registry: Registry = builtin,
-  settings: (config: Config) => RunSettings = defaultSettings,
+  defaults: (config: Config) => Defaults = defaultsOf,
 ): Plan {
   const config = loadConfig(file, registry)
   const options: PlanOptions = {
-    settings: settings(config),
+    ...defaults(config),
     queueSize: 500,
     videos: 2000,
     bulk: false,

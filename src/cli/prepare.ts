@@ -9,7 +9,7 @@ import { UsageError } from '../errors.ts'
 import { builtin } from '../pipeline/builtin.ts'
 import { type Config, loadConfig } from '../pipeline/config.ts'
 import { detectHost } from '../pipeline/host.ts'
-import { clipOf, networkSource, threadsPerNetwork } from '../pipeline/model.ts'
+import { clipOf, labelsOf, networkAt, networksOf, threadsPerNetwork } from '../pipeline/model.ts'
 import { makePlan, type Plan } from '../pipeline/plan.ts'
 import { CPU, type RunSettings } from '../steps/step.ts'
 import { arrivalOf, intervalMs, MOST_REQUESTS, type RunFlags } from './arguments.ts'
@@ -19,9 +19,11 @@ export interface Prepared {
   config: Config
   plan: Plan
   settings: RunSettings
-  network: Network | undefined
+  /** By their numbers in the plan. */
+  networks: Network[]
   videos: string[]
-  labels: string[] | undefined
+  /** Of each last step. */
+  labels: (string[] | undefined)[]
   schedule: Float64Array
   requestVideo: Uint32Array
   bulk: boolean
@@ -41,6 +43,8 @@ function readLabels(path: string, network: Network | undefined): string[] {
     throw new UsageError(`labels ${path}: ${labels.length} lines, but the network has ${classes} classes`)
   return labels
 }
+
+const classesOf = ({ architecture }: Network): number => architecture.classes
 
 const DEFAULT_VIDEOS = 2000
 
@@ -77,10 +81,18 @@ function checkGpus(plan: Plan, share: boolean): void {
  */
 export function prepare(flags: RunFlags, named?: readonly string[]): Prepared {
   const config = loadConfig(flags.config_file_path, builtin)
-  const source = networkSource(config, flags.weights ?? config.weights, flags.seed)
-  const network = source && loadNetwork(source)
-  const labelFile = flags.labels ?? config.labels
-  const labels = labelFile === undefined ? undefined : readLabels(labelFile, network)
+  const found = networksOf(config, flags.weights ?? config.weights, flags.seed)
+  const networks = found.sources.map(source => loadNetwork(source))
+  const labels = config.steps.flatMap(({ readers }, step) => {
+    if (readers.length > 0) return []
+    const file = labelsOf(config, step, flags.labels ?? config.labels)
+    const network = networkAt(config, found, step)
+    return [
+      file === undefined
+        ? undefined
+        : readLabels(file, network === undefined ? undefined : networks[network]),
+    ]
+  })
   const videos = videoPaths(flags, config, named)
   const arrival = arrivalOf(flags)
   // A duration ends a schedule by itself, but not one in which all requests arrive at its start.
@@ -103,17 +115,16 @@ export function prepare(flags: RunFlags, named?: readonly string[]): Prepared {
     seed: flags.seed,
     batch: flags.batch_size,
     maxBatchDelayMs: flags.max_batch_delay_ms,
-    top: Math.min(flags.top, network?.architecture.classes ?? flags.top),
+    top: Math.min(flags.top, ...(networks.length === 0 ? [] : [Math.max(...networks.map(classesOf))])),
     threads: threadsPerNetwork(config, onCpu),
     clip: clipOf(config),
-    architecture: network?.architecture,
-    network,
   }
   const bulk = arrival === 'bulk'
   const plan = makePlan(
     config,
     {
       settings,
+      networks: { architectures: networks.map(({ architecture }) => architecture), ofStep: found.ofStep },
       queueSize: flags.queue_size,
       videos: schedule.length,
       bulk,
@@ -126,5 +137,5 @@ export function prepare(flags: RunFlags, named?: readonly string[]): Prepared {
   const requestVideo = named
     ? Uint32Array.from(named, (_, i) => i)
     : drawVideos(schedule.length, videos, flags.seed)
-  return { config, plan, settings, network, videos, labels, schedule, requestVideo, bulk }
+  return { config, plan, settings, networks, videos, labels, schedule, requestVideo, bulk }
 }

@@ -78,17 +78,17 @@ function terminationOf(ending: Ending): number {
 }
 
 function factsOf(flags: RunFlags, prepared: Prepared, ledger: Ledger): RunFacts {
-  const { config, plan, network, videos, requestVideo, labels, bulk } = prepared
+  const { config, plan, networks, videos, requestVideo, labels, bulk } = prepared
   return {
     plan,
     ledger,
     video: request => videos[requestVideo[request]!]!,
-    labels: plan.steps.filter(({ last }) => last).map(() => labels),
+    labels,
     warmup: flags.warmup,
     sloMs: flags.slo_ms,
     bulk,
     seed: flags.seed,
-    weights: network?.weights ?? 'none',
+    weights: networks.map(({ weights }) => weights).join(', ') || 'none',
     configFile: config.file,
     arguments: Object.fromEntries(Object.entries(flags).filter(([, value]) => value !== undefined)),
     versions: versions(),
@@ -142,7 +142,7 @@ function withinMemory<T>(make: () => T): T {
  */
 export async function run(flags: RunFlags, named?: readonly string[]): Promise<number> {
   const prepared = prepare(flags, named)
-  const { config, plan, settings, schedule, requestVideo, videos } = prepared
+  const { config, plan, settings, networks, schedule, requestVideo, videos } = prepared
   if (flags.check) {
     requireLibraries(plan)
     if (!flags.quiet)
@@ -162,7 +162,7 @@ export async function run(flags: RunFlags, named?: readonly string[]): Promise<n
   const launch = withinMemory(
     () =>
       new Launch(
-        { plan, settings, ledger: handle, schedule, requestVideo, videos },
+        { plan, settings, networks, ledger: handle, schedule, requestVideo, videos },
         {
           started: startNs => output.started(startNs),
           completed: (request, leaf) => output.completed(request, leaf),

@@ -61,6 +61,8 @@ export interface Config {
   file?: string
   /** Text of the file, for a copy beside the results. */
   text?: string
+  /** The folder that paths in it start from. */
+  folder: string
   /** This project's name. */
   iterator: string
   /** Absolute paths (`videoRoot` may be a glob). */
@@ -220,6 +222,7 @@ export function checkConfig(value: unknown, registry: Registry, source: Source):
   return {
     name: file.name ?? basename(source.name).replace(/\.json$/i, ''),
     description: file.description,
+    folder: resolve(source.folder),
     iterator: ownName(registry.iterators, file.video_path_iterator ?? '') ?? registry.iterators[0]?.[0] ?? '',
     videoRoot: at(file.video_root),
     weights: at(file.weights),

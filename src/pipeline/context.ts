@@ -169,6 +169,8 @@ export class InstanceMemory {
 export function stepContext(memory: InstanceMemory, ledger: Ledger, worker: number): StepContext {
   const { shared, instance } = memory
   const requestVideo = new Uint32Array(shared.requestVideo)
+  const step = shared.plan.steps[instance.step]!
+  const network = step.network === undefined ? undefined : shared.networks[step.network]
   return {
     name: instance.name,
     step: instance.step,
@@ -176,11 +178,11 @@ export function stepContext(memory: InstanceMemory, ledger: Ledger, worker: numb
     worker,
     decoders: instance.decoders,
     options: instance.options,
-    settings: shared.settings,
+    settings: { ...shared.settings, architecture: network?.architecture, network },
     inputs: instance.inputs,
     outputs: instance.outputs,
     batch: instance.batch,
-    sources: Math.max(1, shared.plan.steps[instance.step]!.sources.length),
+    sources: Math.max(1, step.sources.length),
     video: request => shared.videos[requestVideo[request]!]!,
     gpu: memory.gpu && {
       context: memory.gpu.context,

@@ -1,5 +1,6 @@
 import { Worker } from 'node:worker_threads'
 import { monotonicNs } from '../../ffi/libc.ts'
+import type { Network } from '../../models/network.ts'
 import { Barrier } from '../queue/barrier.ts'
 import { Control } from '../queue/control.ts'
 import { Ring } from '../queue/ring.ts'
@@ -15,6 +16,8 @@ import { type SharedPool, type SharedRun, STOP, type WorkerData, type WorkerMess
 export interface LaunchOptions {
   plan: Plan
   settings: RunSettings
+  /** By their numbers in the plan. */
+  networks: readonly Network[]
   ledger: LedgerHandle
   /** Intended arrivals in ns from the start, ascending. */
   schedule: Float64Array
@@ -74,6 +77,7 @@ function share(options: LaunchOptions, gpus: GpuMemory): SharedRun {
   return {
     plan,
     settings: options.settings,
+    networks: options.networks,
     control: control.handle,
     ready: Barrier.create(workers + 1, control),
     queues: plan.queues.map(queue =>

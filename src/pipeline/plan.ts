@@ -1,3 +1,4 @@
+import type { Architecture } from '../../models/architecture.ts'
 import { UsageError } from '../errors.ts'
 import type { TensorSpec } from '../queue/tensor.ts'
 import { CPU, type Device, type RunSettings, type StepOptions, type StepShape } from '../steps/step.ts'
@@ -19,6 +20,8 @@ export interface PlannedStep {
   sources: number[]
   /** Indices of the steps that read from it. */
   readers: number[]
+  /** Which of the run's networks it runs. */
+  network?: number
   /** Of the instance that holds the most; groups may differ. */
   inputs: TensorSpec[]
   outputs: TensorSpec[]
@@ -103,6 +106,8 @@ export interface Plan {
 
 export interface PlanOptions {
   settings: RunSettings
+  /** Networks of the run, and which of them each step runs, where it runs one. */
+  networks?: { architectures: readonly Architecture[]; ofStep: readonly (number | undefined)[] }
   /** Items that a queue holds before the run is aborted. */
   queueSize: number
   /** Requests of the run. */
@@ -210,6 +215,11 @@ class Planner {
     return this.config.steps[step]!.kind.names[0]
   }
 
+  /** Which of the run's networks a step runs. */
+  #network(step: number): number | undefined {
+    return this.options.networks?.ofStep[step]
+  }
+
   /** What people should hear of a step: its name, or its kind. */
   #title(step: number): string {
     return this.config.steps[step]!.name ?? this.#kindName(step)
@@ -223,7 +233,12 @@ class Planner {
       const joined = this.#instances.some(
         ({ step, batch }) => before.has(step) && batch > 1 && this.config.steps[step]!.kind === kind,
       )
-      const settings = joined ? { ...this.options.settings, batch: 1 } : this.options.settings
+      const network = this.#network(seat.step)
+      const settings: RunSettings = {
+        ...this.options.settings,
+        ...(network !== undefined && { architecture: this.options.networks!.architectures[network] }),
+        ...(joined && { batch: 1 }),
+      }
       return kind.shape(seat.group.options, inputs, settings, {
         device: seat.device,
         resident: seat.device !== CPU && this.#goesToGpus(seat.step),
@@ -311,6 +326,7 @@ class Planner {
 
   #step(index: number, { arriving, leaving }: Parts): PlannedStep {
     const { name, sources, readers } = this.config.steps[index]!
+    const network = this.#network(index)
     const mine = this.#instances.filter(instance => instance.step === index)
     return {
       index,
@@ -318,6 +334,7 @@ class Planner {
       ...(name !== undefined && { name }),
       sources,
       readers,
+      ...(network !== undefined && { network }),
       inputs: largest(mine.map(instance => instance.inputs)),
       outputs: largest(mine.map(instance => instance.outputs)),
       batch: most(mine.map(instance => instance.batch)),

@@ -1,3 +1,4 @@
+import type { Network } from '../../models/network.ts'
 import type { BarrierHandle } from '../queue/barrier.ts'
 import type { ControlHandle } from '../queue/control.ts'
 import type { RingHandle } from '../queue/ring.ts'
@@ -25,6 +26,8 @@ export interface SharedPool {
 export interface SharedRun {
   plan: Plan
   settings: RunSettings
+  /** By their numbers in the plan; weights are in shared memory. */
+  networks: readonly Network[]
   control: ControlHandle
   /** All workers arrive after their warm-up; the main thread then starts the clock. */
   ready: BarrierHandle

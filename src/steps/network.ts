@@ -16,6 +16,9 @@ const cut = (what: string) =>
 
 /** Keys of a step that runs layers of a network. */
 export const networkEntries = {
+  /** Checkpoint and class names of this step's network, relative to the file, where the run's are not meant. */
+  weights: v.optional(v.pipe(v.string(), v.minLength(1))),
+  labels: v.optional(v.pipe(v.string(), v.minLength(1))),
   /** First and last layer, of five: the stem and four stages; pool and linear belong to the fifth. */
   start_index: v.optional(cut('start_index'), 1),
   end_index: v.optional(cut('end_index'), 5),

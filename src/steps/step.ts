@@ -22,7 +22,7 @@ export interface RunSettings {
   top: number
   /** CPU threads that one network instance may use. */
   threads: number
-  /** What network steps run; undefined if no step of the pipeline runs a network. Plans need no more than this. */
+  /** What this step runs, if it is one that runs a network. Plans need no more than this. */
   architecture?: Architecture
   /** The same with its weights, in shared memory: needed once steps are created. */
   network?: Network

@@ -1,7 +1,7 @@
 import { expect, test } from 'bun:test'
-import { readdirSync } from 'node:fs'
-import { join } from 'node:path'
-import { loader, network, oneClip, pipeline, rnb, run, scratch } from './rnb.ts'
+import { readdirSync, writeFileSync } from 'node:fs'
+import { dirname, join } from 'node:path'
+import { demo, loader, network, oneClip, pipeline, rnb, run, scratch } from './rnb.ts'
 
 const VIDEOS = 12
 const flags = ['-v', String(VIDEOS), '-mi', '0', '--seed', '3', '--top', '8']
@@ -43,6 +43,46 @@ test('one decode feeds two networks: both give what a network alone gives, and s
       .filter(name => name.startsWith('step'))
       .sort(),
   ).toEqual(['step1-first', 'step2-second'])
+})
+
+test('branches have networks and class names of their own', async () => {
+  const two = pipeline([
+    loader(),
+    network({ name: 'shapes' }),
+    network({ name: 'many', inputs: [0], weights: 'other.safetensors', labels: 'many.txt' }),
+  ])
+  const folder = dirname(two)
+  const other = await rnb(['weights', 'convert', demo.weights, join(folder, 'other.safetensors')])
+  expect(other.status).toBe(0)
+  writeFileSync(join(folder, 'many.txt'), Array.from({ length: 8 }, (_, i) => `class ${i}\n`).join(''))
+  const both = await run(two, flags)
+  expect({ status: both.status, stderr: both.stderr }).toEqual({ status: 0, stderr: '' })
+  expect(both.summary.weights).toBe(`${demo.weights}, ${join(folder, 'other.safetensors')}`)
+  for (const { branches } of both.results) {
+    const [shapes, many] = branches!.map(({ top }) => top!)
+    expect(many!.map(({ index, score }) => [index, score])).toEqual(
+      shapes!.map(({ index, score }) => [index, score]),
+    )
+    for (const { label, index } of many!) expect(label).toBe(`class ${index}`)
+    for (const { label } of shapes!) expect(label).not.toStartWith('class')
+  }
+})
+
+test('a branch without a checkpoint may have a network of another size', async () => {
+  const sizes = pipeline(
+    [
+      loader(),
+      network({ name: 'small', num_classes: 3, layer_sizes: [1, 1, 1, 1] }),
+      network({ name: 'large', num_classes: 7, layer_sizes: [1, 1, 1, 1], inputs: [0] }),
+    ],
+    { weights: undefined, labels: undefined },
+  )
+  const { status, results, summary } = await run(sizes, ['-v', '2', '-mi', '0', '--top', '9'])
+  expect([status, summary.weights]).toEqual([0, 'random:0, random:0'])
+  for (const { branches, weights } of results) {
+    expect(branches!.map(({ top }) => top!.length)).toEqual([3, 7])
+    expect(weights).toBe('random:0, random:0')
+  }
 })
 
 test('segments, batches, several queues, a layer that two heads share, and a join', async () => {

@@ -76,7 +76,7 @@ const settings = { seed: 0, batch: 1, maxBatchDelayMs: 5, top: 5, threads: 1, cl
 
 test.skipIf(!haveRnb)("checking a file asks for no GPU: all of RnB's pass", () => {
   const files = readdirSync(RNB).filter(name => name.endsWith('.json'))
-  const plans = files.map(name => checkConfigFile(join(RNB, name), fakes, () => settings))
+  const plans = files.map(name => checkConfigFile(join(RNB, name), fakes, () => ({ settings })))
   expect(plans.map(plan => plan.notes)).toEqual(files.map(() => []))
   expect(Math.max(...plans.flatMap(plan => plan.instances.map(({ device }) => device)))).toBe(7)
 })
