@@ -154,6 +154,29 @@ function commandLine(argv: string[], status: { code: number }): Argv {
         status.code = await doctor(flags)
       },
     )
+    .command(
+      'report',
+      'draw what runs came to: one HTML page, and picture files and tables if asked for',
+      // Not a positional of the parser's: of those, as of flags, it would keep the last.
+      parser =>
+        (parser as Argv)
+          .usage(
+            '$0 report RUN...\n\nA page with the latencies, loads and stages of runs: log folders of rnb or of RnB, or files of --results.',
+          )
+          .strict(false)
+          .strictOptions()
+          .option('output', { alias: 'o', ...text, default: 'report.html', describe: 'the page' })
+          .option('svg', { ...text, describe: 'folder for the pictures as SVG' })
+          .option('png', { ...text, describe: 'folder for the pictures as PNG' })
+          .option('csv', { ...text, describe: 'folder for tables as CSV' })
+          .example('$0 report logs/*', 'compares all runs in logs/'),
+      async flags => {
+        const runs = flags._.slice(1).map(String)
+        if (runs.length === 0) throw new UsageError('report: name one or more log folders')
+        const { report } = await import('./report.ts')
+        status.code = await report(runs, flags)
+      },
+    )
     .command('weights', 'look into, convert and check checkpoints', async parser => {
       const { weightsCommands } = await import('./weights-commands.ts')
       return weightsCommands(parser as Argv, status)

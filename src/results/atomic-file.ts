@@ -35,6 +35,11 @@ export class AtomicFile {
     if (this.#text.length >= CHUNK) this.#flush()
   }
 
+  writeBytes(bytes: Uint8Array): void {
+    this.#flush()
+    this.#put(bytes)
+  }
+
   /** The file is whole: gives it its name. */
   commit(): void {
     this.#flush()
@@ -56,15 +61,20 @@ export class AtomicFile {
   #flush(): void {
     const bytes = Buffer.from(this.#text)
     this.#text = ''
+    this.#put(bytes)
+  }
+
+  #put(bytes: Uint8Array): void {
     for (let from = 0; from < bytes.length; ) from += writeSync(this.fd, bytes, from)
   }
 }
 
 /** Writes a whole file, or none. @throws {Error} of the system */
-export function writeFileAtomic(path: string, text: string): void {
+export function writeFileAtomic(path: string, content: string | Uint8Array): void {
   const file = new AtomicFile(path)
   try {
-    file.write(text)
+    if (typeof content === 'string') file.write(content)
+    else file.writeBytes(content)
     file.commit()
   } catch (error) {
     file.abandon()
