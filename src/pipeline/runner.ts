@@ -79,9 +79,13 @@ class Runner {
   /** Chooses among the queues of one reader; each has a selector of its own, so that all get an even share. */
   #route(reader: number, queues: number): (item: Item) => number {
     const first = reader * queues
+    const { device, outQueues } = this.instance
+    const takers = outQueues.map(id => this.shared.plan.instances.filter(({ inQueue }) => inQueue === id))
     const select = selectorOf(this.instance.selector, {
       queues,
       depth: index => this.#outputs[first + index]!.depth,
+      full: index => this.#outputs[first + index]!.depth >= this.#outputs[first + index]!.capacity,
+      near: index => takers[first + index]!.some(taker => taker.device === device),
       options: this.instance.selectorOptions,
     })
     return item => first + select(item)
@@ -177,7 +181,11 @@ class Runner {
     }
     const parts = splitItem(item, this.instance.segments)
     this.#memory.handOn(item, parts.length * this.#routes.length)
-    for (const part of parts) for (const route of this.#routes) this.#send(part, route(part))
+    for (const route of this.#routes) {
+      // As in RnB, the parts of an item go where the item goes.
+      const queue = route(item)
+      for (const part of parts) this.#send(part, queue)
+    }
   }
 
   #send(item: Item, index: number): void {

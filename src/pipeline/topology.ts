@@ -38,24 +38,33 @@ export interface Topology {
 
 export const FILENAME_QUEUE = 'filename'
 
+/** Whether items can stay on the device that they were made on: not where only one side of the queue runs on GPUs. */
+function staysPut({ steps }: Config, step: number, place: (gpu: Device) => Device): boolean {
+  const onGpus = (index: number) =>
+    steps[index]!.groups.some(({ gpus }) => gpus.some(gpu => place(gpu) !== CPU))
+  return steps[step]!.sources.every(source => onGpus(source) === onGpus(step))
+}
+
 /**
  * Seats all instances and connects them.
  * @param place where an entry of `gpus` runs
- * @param perDevice makes each intermediate queue once for each device
+ * @param perDevice makes each intermediate queue once for each device; between steps of which one runs on the CPU alone,
+ *   and the other does not, it stays one queue
  * @throws {UsageError} naming step and GPU where a queue of a device has only one end
  */
 export function connect(config: Config, place: (gpu: Device) => Device, perDevice: boolean): Topology {
   const seats: Seat[] = []
   const links = new Map<string, Link>()
   const link = (step: number, number: number, device: Device): Link => {
-    const own = perDevice ? ` ${deviceName(device)}` : ''
+    const apart = perDevice && step > 0 && staysPut(config, step, place)
+    const own = apart ? ` ${deviceName(device)}` : ''
     const before = config.steps[step]!.sources.map(source => `step${source}`).join('+')
     const name = step === 0 ? FILENAME_QUEUE : `${before}-step${step} queue ${number}${own}`
     const found = links.get(name) ?? {
       name,
       step,
       number,
-      device: perDevice ? device : undefined,
+      device: apart ? device : undefined,
       producers: 0,
       consumers: 0,
       fed: new Set<number>(),

@@ -9,15 +9,38 @@ import { CPU, type Emit, type StepContext, type StepInstance, type StepKind } fr
 const batcherOptions = v.strictObject({
   /** Items that are joined to one. */
   batch: v.optional(v.pipe(v.number(), v.integer(), v.minValue(1, 'batch must be at least 1')), 1),
+  /** Clips of one joined item at most; an item that has more goes alone. */
+  max_clips: v.optional(v.pipe(v.number(), v.integer(), v.minValue(1, 'max_clips must be at least 1'))),
   /** How long the first item of a partial batch waits, in milliseconds; the run's setting by default. */
   max_batch_delay_ms: v.optional(v.pipe(v.number(), v.minValue(0, 'a delay must be at least 0'))),
 })
 type BatcherOptions = v.InferOutput<typeof batcherOptions>
 
+const rowsOf = ({ shares }: Item): number => shares.reduce((sum, { clips }) => sum + clips, 0)
+
+/** Items in their order, in as few groups as hold `most` rows each; an item that has more is a group by itself. */
+function groupsWithin(items: readonly Item[], most: number): Item[][] {
+  const groups: Item[][] = []
+  let rows = Number.POSITIVE_INFINITY
+  for (const item of items) {
+    rows += rowsOf(item)
+    if (rows <= most) groups.at(-1)!.push(item)
+    else {
+      groups.push([item])
+      rows = rowsOf(item)
+    }
+  }
+  return groups
+}
+
 class Batcher implements StepInstance {
   constructor(readonly context: StepContext) {}
 
   run(items: readonly Item[], emit: Emit): void {
+    for (const group of groupsWithin(items, this.context.outputs[0]!.shape[0]!)) this.#joinAll(group, emit)
+  }
+
+  #joinAll(items: readonly Item[], emit: Emit): void {
     const shares = items.flatMap(item => item.shares)
     const rows = shares.reduce((sum, share) => sum + share.clips, 0)
     const out: Item = { shares, ...this.context.allocate(rows), values: items.flatMap(item => item.values) }
@@ -58,14 +81,17 @@ export const batcher: StepKind = {
   names: ['batcher', 'batcher.Batcher', 'Batcher'],
   options: batcherOptions,
   shape(options, inputs, _settings, { device, resident }) {
-    const { batch } = options as BatcherOptions
+    const { batch, max_clips = Number.POSITIVE_INFINITY } = options as BatcherOptions
     if (inputs.length === 0) throw new UsageError('a batcher joins tensors, and none arrive')
     if (inputs.some(({ memory }) => memory === 'device') && (device === CPU || !resident))
       throw new UsageError(
         'tensors on GPUs are joined on GPUs: this step and the one after it must run there',
       )
     return {
-      outputs: inputs.map(spec => ({ ...spec, shape: [spec.shape[0]! * batch, ...spec.shape.slice(1)] })),
+      outputs: inputs.map(spec => {
+        const [clips, ...rest] = spec.shape as [number, ...number[]]
+        return { ...spec, shape: [Math.max(clips, Math.min(clips * batch, max_clips)), ...rest] }
+      }),
       batch,
     }
   },

@@ -9,6 +9,10 @@ export interface SelectorContext {
   queues: number
   /** Items in output queue `index` now. */
   depth(index: number): number
+  /** Whether output queue `index` has no room now. */
+  full(index: number): boolean
+  /** Whether an instance on this one's device takes from output queue `index`. */
+  near(index: number): boolean
   options: { clip_threshold?: number }
 }
 
@@ -42,19 +46,48 @@ const largeSmall: SelectorKind = {
   },
 }
 
+/** Of some queues the one with the fewest items, the first of equals; there must be one. */
+function shortestOf(among: readonly number[], depth: (index: number) => number): number {
+  let best = among[0]!
+  let least = depth(best)
+  for (const index of among.slice(1)) {
+    const items = depth(index)
+    if (items < least) {
+      best = index
+      least = items
+    }
+  }
+  return best
+}
+
+const all = (queues: number): number[] => Array.from({ length: queues }, (_, index) => index)
+
 /** The queue with the fewest items; the first of equals. */
 const shortest: SelectorKind = {
   names: ['shortest'],
   create({ queues, depth }) {
+    const every = all(queues)
+    return () => shortestOf(every, depth)
+  },
+}
+
+/**
+ * The shortest of the queues that instances on the same GPU take from, so that tensors stay there; the shortest of all
+ * where there is none, or these are full.
+ */
+const sameGpu: SelectorKind = {
+  names: ['same-gpu'],
+  create({ queues, depth, full, near }) {
+    const every = all(queues)
+    const home = every.filter(near)
     return () => {
-      let best = 0
-      for (let i = 1; i < queues; i++) if (depth(i) < depth(best)) best = i
-      return best
+      const open = home.filter(index => !full(index))
+      return shortestOf(open.length > 0 ? open : every, depth)
     }
   },
 }
 
-export const selectorKinds: readonly SelectorKind[] = [roundRobin, largeSmall, shortest]
+export const selectorKinds: readonly SelectorKind[] = [roundRobin, largeSmall, shortest, sameGpu]
 
 /** @param name this project's, as a checked configuration has it */
 export function selectorOf(name: string, context: SelectorContext): Selector {

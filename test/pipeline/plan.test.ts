@@ -367,6 +367,22 @@ describe('queues for each GPU', () => {
     expect(make).toThrow('step 1 takes from queue 0, but no instance of step 0 puts into it, on gpu 2, gpu 3')
   })
 
+  test('where one side runs on the CPU alone, nothing can stay on a GPU: one queue', () => {
+    const steps = [
+      loader([-1, -1]),
+      { model: 'network', queue_groups: [{ gpus: [0, 1], in_queue: 0, out_queues: [0] }] },
+      { model: 'network', queue_groups: [{ gpus: [0, 1], in_queue: 0, out_queues: [0] }] },
+      { model: 'aggregator', queue_groups: [{ gpus: [-1], in_queue: 0 }] },
+    ]
+    expect(plan(steps, { perGpuQueue }).queues.map(queue => queue.name)).toEqual([
+      'filename',
+      'step0-step1 queue 0',
+      'step1-step2 queue 0 gpu 0',
+      'step1-step2 queue 0 gpu 1',
+      'step2-step3 queue 0',
+    ])
+  })
+
   test('all on the CPU it is one queue', () => {
     const made = plan([loader([0, 1]), network([2])], { perGpuQueue, device: 'cpu' })
     expect(made.queues.map(queue => queue.name)).toEqual(['filename', 'step0-step1 queue 0 cpu'])

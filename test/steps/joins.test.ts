@@ -6,13 +6,13 @@ import type { Item } from '../../src/queue/item.ts'
 import { elements } from '../../src/queue/tensor.ts'
 import { aggregator } from '../../src/steps/aggregator.ts'
 import { batcher } from '../../src/steps/batcher.ts'
-import type { StepContext, StepInstance } from '../../src/steps/step.ts'
+import type { RunSettings, StepContext, StepInstance } from '../../src/steps/step.ts'
 
 /** A context whose slots are plain arrays: slot numbers index `memory`. */
-function plainContext(rowShape: number[]): { context: StepContext; memory: Float32Array[] } {
+function plainContext(rowShape: number[], mostRows = 1e6): { context: StepContext; memory: Float32Array[] } {
   const memory: Float32Array[] = []
   const context = {
-    outputs: [{ shape: [1, ...rowShape], type: 'f32' }],
+    outputs: [{ shape: [mostRows, ...rowShape], type: 'f32' }],
     sources: 1,
     view(item: Item, tensor: number) {
       const { slot, row, shape } = item.tensors[tensor]!
@@ -63,6 +63,46 @@ test('a batcher keeps every row and whose it is', async () => {
       expect(emitted[0]!.values).toEqual(videos.map((_, request) => request))
     }),
   )
+})
+
+test('a batcher joins no more clips than it may, and loses none', async () => {
+  await fc.assert(
+    fc.asyncProperty(
+      fc.array(rows, { minLength: 1, maxLength: 6 }),
+      fc.integer({ min: 1, max: 15 }),
+      async (videos, most) => {
+        const { context } = plainContext([CLASSES], most)
+        const step = (await batcher.create(context)) as StepInstance
+        const emitted: Item[] = []
+        await step.run(
+          videos.map((video, request) => filled(context, request, video)),
+          item => emitted.push(item),
+        )
+        expect(emitted.flatMap(({ shares }) => shares.map(({ request }) => request))).toEqual([
+          ...videos.keys(),
+        ])
+        expect(emitted.flatMap(item => [...context.view(item, 0)])).toEqual(videos.flat(2))
+        const sizes = emitted.map(({ shares }) => shares.map(({ clips }) => clips))
+        for (const clips of sizes)
+          expect(clips.length === 1 || clips.reduce((a, b) => a + b, 0) <= most).toBe(true)
+        // What stands first in an item would not have fitted into the one before.
+        for (const [i, clips] of sizes.slice(1).entries())
+          expect(sizes[i]!.reduce((a, b) => a + b, 0) + clips[0]!).toBeGreaterThan(most)
+      },
+    ),
+  )
+})
+
+test('a batcher takes as many clips as its batch, max_clips, or one video needs', () => {
+  const rows = (options: object, clips: number) =>
+    batcher.shape({ batch: 1, ...options }, [{ shape: [clips, 3], type: 'f32' }], {} as RunSettings, {
+      device: -1,
+      resident: false,
+    }).outputs[0]!.shape[0]
+  expect(rows({ batch: 3 }, 15)).toBe(45)
+  expect(rows({ batch: 3, max_clips: 20 }, 15)).toBe(20)
+  expect(rows({ batch: 3, max_clips: 5 }, 15)).toBe(15)
+  expect(rows({ batch: 3, max_clips: 99 }, 1)).toBe(3)
 })
 
 test('an aggregator gives the mean of all clips, whatever the parts and the order in which they come', async () => {
