@@ -1,7 +1,7 @@
 /**
- * Milliseconds of r2plus1d_18 on a GPU through cuDNN, and, beside it, of PyTorch.
+ * Milliseconds of r2plus1d_18 on a GPU, through cuDNN or own kernels, and, beside it, of PyTorch.
  *
- *     bun bench/network-gpu.ts [--clips 1,10,64] [--precision fp16] [--frames 8] [--device 0] [--repeats 200]
+ *     bun bench/network-gpu.ts [--clips 1,10,64] [--kernels cudnn] [--precision fp16] [--frames 8] [--device 0] [--repeats 200]
  *                              [--torch FILE] [--modes nhwc2d] [--json] [--save] [--note TEXT]
  *
  * JSON on stdout, a table on stderr (not with --json); --save also writes it to bench/results/network-gpu-DATE.json.
@@ -33,7 +33,9 @@ import { cudnnStatus } from '../ffi/cudnn/library.ts'
 import { monotonicNs } from '../ffi/libc.ts'
 import { R2PLUS1D_18 } from '../models/architecture.ts'
 import { seededNetwork } from '../models/seeded.ts'
-import { createCudaExecutor, type GraphReport } from '../src/compute/cuda/executor.ts'
+import type { Kernels } from '../src/compute/cuda/backend.ts'
+import { createCudaExecutor } from '../src/compute/cuda/create.ts'
+import type { GraphReport } from '../src/compute/cuda/executor.ts'
 import { clipBytes, type Precision, planarStrides } from '../src/compute/cuda/layout.ts'
 import { Rng } from '../src/rng.ts'
 
@@ -49,6 +51,7 @@ const { values: options } = parseArgs({
     device: { type: 'string', default: '0' },
     repeats: { type: 'string', default: '200' },
     tries: { type: 'string', default: '1000' },
+    kernels: { type: 'string', default: 'cudnn' },
     torch: { type: 'string' },
     modes: { type: 'string', default: 'nhwc2d' },
     json: { type: 'boolean' },
@@ -103,7 +106,9 @@ function measure(): Measured {
       stream,
       precision,
       tries: Number(options.tries),
-    }),
+      device: Number(options.device),
+      kernels: options.kernels as Kernels,
+    }).executor,
     e => e.close(),
   )
   const warmUpS = (monotonicNs() - start) / 1e9
@@ -180,7 +185,7 @@ const result = {
   },
   command: `bun bench/network-gpu.ts ${process.argv.slice(2).join(' ')}`.trim(),
   note: options.note,
-  network: `r2plus1d_18 (torchvision layout), random weights, ${precision}, clips of ${frames} x ${SIZE} x ${SIZE}`,
+  network: `r2plus1d_18 (torchvision layout), random weights, ${options.kernels}, ${precision}, clips of ${frames} x ${SIZE} x ${SIZE}`,
   warmUpS,
   memoryMiB,
   rows,

@@ -172,6 +172,7 @@ export async function run(flags: RunFlags, named?: readonly string[]): Promise<n
               launch.stop({ kind: 'aborted', message: `request ${request}: ${message} (--on-error abort)` })
           },
           note: message => output.note(message),
+          warn: message => output.warn(message),
         },
       ),
   )

@@ -13,7 +13,7 @@ import { ELEMENT_BYTES, elements } from '../queue/tensor.ts'
 import type { Ledger } from '../results/ledger.ts'
 import type { RequestFacts, StepContext } from '../steps/step.ts'
 import type { Instance } from './plan.ts'
-import type { SharedRun } from './shared.ts'
+import type { SharedRun, WorkerMessage } from './shared.ts'
 
 /** Unwinds a step that waits for something when the run is stopped. */
 export class Stopped extends Error {
@@ -166,7 +166,12 @@ export class InstanceMemory {
 }
 
 /** What a step instance sees of the run. */
-export function stepContext(memory: InstanceMemory, ledger: Ledger, worker: number): StepContext {
+export function stepContext(
+  memory: InstanceMemory,
+  ledger: Ledger,
+  worker: number,
+  tell: (message: WorkerMessage) => void,
+): StepContext {
   const { shared, instance } = memory
   const requestVideo = new Uint32Array(shared.requestVideo)
   const step = shared.plan.steps[instance.step]!
@@ -192,6 +197,8 @@ export function stepContext(memory: InstanceMemory, ledger: Ledger, worker: numb
     },
     view: (item, tensor) => memory.view(item, tensor),
     allocate: clips => memory.allocate(clips),
+    remark: message => tell({ type: 'note', message }),
+    warn: message => tell({ type: 'warning', message }),
     note: (request: number, facts: RequestFacts) => ledger.note(request, facts),
     keep: (request, part, json) => ledger.keep(request, part, instance.step, json),
   }

@@ -34,6 +34,7 @@ export interface Watcher {
   completed(request: number, leaf: number): void
   failed(request: number, step: number, code: string, message: string): void
   note(message: string): void
+  warn(message: string): void
 }
 
 /** How a run ended. */
@@ -234,6 +235,7 @@ export class Launch {
     if (message.type === 'failure')
       this.watcher.failed(message.request, message.step, message.code, message.message)
     else if (message.type === 'note') this.watcher.note(message.message)
+    else if (message.type === 'warning') this.watcher.warn(message.message)
     else if (message.type === 'usage') this.stop({ kind: 'usage', message: message.message }, STOP.usage)
     else {
       const { queue, request } = message

@@ -93,7 +93,7 @@ class Runner {
 
   async run(): Promise<void> {
     const kind = stepKind(this.shared.plan.steps[this.instance.step]!.kind)!
-    const step = await kind.create(stepContext(this.#memory, this.#ledger, this.worker))
+    const step = await kind.create(stepContext(this.#memory, this.#ledger, this.worker, this.tell))
     await step.warmUp?.()
     if (new Barrier(this.shared.ready).arriveAndWait()) await this.#serve(step)
     for (const queue of [...this.#producing, this.#results]) queue.close()

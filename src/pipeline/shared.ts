@@ -60,8 +60,10 @@ export type WorkerMessage =
   | { type: 'usage'; message: string }
   /** This host lacks a library that the worker needs; the message says what to install. */
   | { type: 'missing'; message: string }
-  /** A warning for people and the summary. */
+  /** Something that the summary should say. */
   | { type: 'note'; message: string }
+  /** A warning for people and the summary. */
+  | { type: 'warning'; message: string }
   /** The last word of a worker that ends as it should. */
   | { type: 'finished' }
 

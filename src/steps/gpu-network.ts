@@ -11,7 +11,8 @@ import {
 import { Owner } from '../../ffi/cuda/owner.ts'
 import { createEvent, destroyEvent, recordEvent, synchronizeEvent } from '../../ffi/cuda/stream.ts'
 import { type CUevent, type DevicePointer, offset, type PinnedPointer } from '../../ffi/cuda/types.ts'
-import { type CudaExecutor, createCudaExecutor } from '../compute/cuda/executor.ts'
+import { createCudaExecutor } from '../compute/cuda/create.ts'
+import type { CudaExecutor } from '../compute/cuda/executor.ts'
 import { planarStrides, steppedStrides } from '../compute/cuda/layout.ts'
 import type { Item } from '../queue/item.ts'
 import { elements, type TensorSpec, tensorBytes } from '../queue/tensor.ts'
@@ -40,16 +41,21 @@ export function createGpuExecutor(context: StepContext, input: TensorSpec): Cuda
   const options = context.options as NetworkOptions
   const { settings, gpu } = context
   if (!settings.network) throw new Error(`${context.name}: the run has no network`)
-  return createCudaExecutor({
+  const { executor, note, warning } = createCudaExecutor({
     network: settings.network,
     startIndex: options.start_index,
     endIndex: options.end_index,
     frames: settings.clip.frames,
     size: settings.clip.size,
     maxClips: input.shape[0]! * context.batch,
+    device: gpu!.context.index,
     stream: gpu!.stream,
     precision: options.precision,
+    kernels: options.kernels,
   })
+  context.remark(`step ${context.step} (${options.start_index} to ${options.end_index}): ${note}`)
+  if (warning !== undefined) context.warn(`${context.name}: ${warning}`)
+  return executor
 }
 
 /** Copies clips in the order of the executor's input, of its type or another, to the next batch. */

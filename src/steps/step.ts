@@ -91,6 +91,10 @@ export interface StepContext {
   view(item: Item, tensor: number): Float32Array
   /** A free slot for each output tensor; waits while there is none. `clips` rows of it will be filled. */
   allocate(clips: number): Pick<Item, 'tensors'>
+  /** Says something of this run in its summary, once, however many instances say it. */
+  remark(message: string): void
+  /** Warns people at once, and readers of the summary, of something that limits what this run means. */
+  warn(message: string): void
   /** Notes facts of a request for its result. */
   note(request: number, facts: RequestFacts): void
   /** Puts JSON into the request's result line. @throws {RangeError} if it is longer than the step's shape said */

@@ -1,4 +1,4 @@
-import { afterAll, expect, setDefaultTimeout, test } from 'bun:test'
+import { afterAll, describe, expect, setDefaultTimeout, test } from 'bun:test'
 import { join } from 'node:path'
 import { buildFakeGpu } from './fake-gpu.ts'
 
@@ -28,7 +28,7 @@ test.skipIf(!fake)('tests of the network on a GPU pass on a stand-in that comput
   const files = ['test/gpu/network-kernels.test.ts', 'test/gpu/network-executor.test.ts']
   const { exitCode, said } = run(['test', ...files, '-t', names.join('|')])
   if (exitCode !== 0) throw new Error(said)
-  expect(said).toMatch(/\b1[0-9] pass\n/)
+  expect(said).toMatch(/\b2[0-9] pass\n/)
 })
 
 test.skipIf(!fake)('tests of copies pass on two stand-ins', () => {
@@ -36,6 +36,42 @@ test.skipIf(!fake)('tests of copies pass on two stand-ins', () => {
   const { exitCode, said } = run(['test', 'test/gpu/cuda-driver.test.ts', '-t', names], { FAKE_GPUS: '2' })
   if (exitCode !== 0) throw new Error(said)
   expect(said).toMatch(/\b7 pass\n/)
+})
+
+describe.skipIf(!fake)('convolutions are computed', () => {
+  const program = join(import.meta.dir, 'cuda-kernels.program.ts')
+  const noCudnn = { RNB_CUDNN_DIR: '/nowhere' }
+  const wrong = { FAKE_WRONG_KERNELS: '1' }
+  const kernels = (asked: string, env: Record<string, string>) => {
+    const { exitCode, said } = run([program, asked], env)
+    if (exitCode !== 0) throw new Error(said)
+    const [first, alive] = said.trim().split('\n')
+    expect(alive).toBe('alive 0')
+    return JSON.parse(first!)
+  }
+
+  test('by cuDNN where nothing is asked for, and by own kernels where it is not installed', () => {
+    expect(kernels('default', {})).toEqual({ kernels: 'cudnn', note: 'convolutions by cuDNN' })
+    const why = 'convolutions by own kernels (ptx), as cuDNN is not installed'
+    expect(kernels('default', noCudnn)).toEqual({ kernels: 'ptx', note: why })
+  })
+
+  test('by what is asked for, without cuDNN too if that is own kernels', () => {
+    const own = { kernels: 'ptx', note: 'convolutions by own kernels (ptx)' }
+    expect(kernels('ptx', {})).toEqual(own)
+    expect(kernels('ptx', noCudnn)).toEqual(own)
+    expect(kernels('cudnn', {})).toMatchObject({ kernels: 'cudnn' })
+    expect(kernels('cudnn', noCudnn)).toMatchObject({ error: 'LibraryError' })
+  })
+
+  test('by cuDNN, with a warning, where an own kernel is wrong', () => {
+    const { kernels: used, warning } = kernels('ptx', wrong)
+    expect(used).toBe('cudnn')
+    expect(warning).toMatch(
+      /^kernel f16 mma \d+ x \d+.* is wrong on this GPU: its relative error is 0\.\d+; cuDNN/,
+    )
+    expect(kernels('ptx', { ...wrong, ...noCudnn })).toMatchObject({ error: 'KernelUnfit' })
+  })
 })
 
 test.skipIf(!fake)('a closed executor leaves nothing behind, nor does one that could not be made', () => {

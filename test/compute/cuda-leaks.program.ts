@@ -19,14 +19,16 @@ for (const [startIndex, endIndex] of [
     device: 0,
     precision: 'fp32',
   } as const
-  const executor = createCudaHostExecutor({ ...options, maxClips: 3, tries: 2 })
-  const output = new Float32Array(elements(executor.outputShape(3)))
-  executor.run(new Float32Array(elements(executor.inputShape(3))), 3, output)
-  executor.close()
-  try {
-    createCudaHostExecutor({ ...options, maxClips: 1_000_000 })
-  } catch (error) {
-    console.log(error instanceof Error ? error.message : error)
+  for (const kernels of ['cudnn', 'ptx'] as const) {
+    const executor = createCudaHostExecutor({ ...options, kernels, maxClips: 3, tries: 2 })
+    const output = new Float32Array(elements(executor.outputShape(3)))
+    executor.run(new Float32Array(elements(executor.inputShape(3))), 3, output)
+    executor.close()
+    try {
+      createCudaHostExecutor({ ...options, kernels, maxClips: 1_000_000 })
+    } catch (error) {
+      console.log(error instanceof Error ? error.message : error)
+    }
   }
 }
 console.log(`alive ${fakeGpuAlive()}`)

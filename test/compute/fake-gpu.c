@@ -1,8 +1,8 @@
 // A stand-in for a GPU, its driver and cuDNN, for tests where there is none. Device memory is the host's; everything put
-// on a stream is done at once, by the definitions of the kernels of kernels/network.ptx and of cuDNN's fused
-// convolution, and what is captured is kept and done when the graph is launched. It is far too slow for anything else.
+// on a stream is done at once, by the definitions of the kernels of kernels/network.ptx and kernels/convolution and of
+// cuDNN's fused convolution, and what is captured is kept and done when the graph is launched. It is far too slow for anything else.
 //
-// FAKE_GPUS: how many devices there are (1). FAKE_GPU_MIB: memory of all together (4096).
+// FAKE_WRONG_KERNELS: kernels/convolution adds 1 to each output. FAKE_GPUS: how many devices there are (1). FAKE_GPU_MIB: memory of all together (4096).
 #include <math.h>
 #include <pthread.h>
 #include <stdint.h>
@@ -226,18 +226,77 @@ static void linear(struct Work *work) {
     }
 }
 
+static float dot(const float *a, const float *b, int64_t count) {
+  float sum = 0;
+  for (int64_t i = 0; i < count; i++) sum += a[i] * b[i];
+  return sum;
+}
+static float *floats(const void *from, int isHalf, u64 count) {
+  float *all = malloc(4 * count);
+  for (u64 i = 0; i < count; i++) all[i] = load(from, isHalf, i);
+  return all;
+}
+static float finish(float sum, const float *bias, const void *residual, int isHalf, u32 flags, u64 at, u32 n) {
+  sum += bias[n];
+  if (residual) sum += load(residual, isHalf, at);
+  if (flags & 1 && sum < 0) sum = 0;
+  return getenv("FAKE_WRONG_KERNELS") ? sum + 1 : sum;
+}
+struct Convolution {
+  struct Work work; void *input, *filter; float *bias; void *residual, *output;
+  u32 places, channels, height, width, outHeight, outWidth, pieces, depth, columns, strideY, strideX, padY, padX;
+  u32 perPieces, perColumns, tilesN, stagesOfPart, flags, parts; int isHalf;
+};
+static void convolution(struct Work *work) {
+  struct Convolution *v = (void *)work;
+  u64 piece = v->isHalf ? 8 : 4, c = v->pieces * piece, depth = v->depth * piece, images = v->places / (v->outHeight * v->outWidth);
+  float *from = floats(v->input, v->isHalf, images * v->height * v->width * c);
+  float *filter = floats(v->filter, v->isHalf, v->channels * depth);
+  for (u64 part = 0; part < v->parts; part++)
+    for (u64 m = 0; m < v->places; m++)
+      for (u64 n = 0; n < v->channels; n++) {
+        int64_t ow = m % v->outWidth, oh = m / v->outWidth % v->outHeight, image = m / v->outWidth / v->outHeight;
+        float sum = 0;
+        for (u64 tap = 0; tap < v->depth / v->pieces; tap++) {
+          int64_t y = oh * v->strideY + tap / v->columns - v->padY, x = ow * v->strideX + tap % v->columns - v->padX;
+          if (y < 0 || y >= v->height || x < 0 || x >= v->width) continue;
+          // Of this tap, what is in the part's stages of four pieces.
+          u64 begin = part * v->stagesOfPart * 4, end = begin + v->stagesOfPart * 4, first = tap * v->pieces, last = first + v->pieces;
+          if (begin < first) begin = first;
+          if (end > last) end = last;
+          if (begin < end)
+            sum += dot(from + ((image * v->height + y) * v->width + x) * c + (begin - first) * piece, filter + n * depth + begin * piece, (end - begin) * piece);
+        }
+        u64 at = m * v->channels + n;
+        if (v->flags & 2) ((float *)v->output)[part * v->places * v->channels + at] = sum;
+        else store(v->output, v->isHalf, at, finish(sum, v->bias, v->residual, v->isHalf, v->flags, at, n));
+      }
+  free(from), free(filter);
+}
+struct Reduce { struct Work work; float *sums, *bias; void *residual, *output; u32 groups, groupsOfPlace, parts, flags; int isHalf; };
+static void reduce(struct Work *work) {
+  struct Reduce *r = (void *)work;
+  for (u64 at = 0; at < 8ul * r->groups; at++) {
+    float sum = 0;
+    for (u64 part = 0; part < r->parts; part++) sum += r->sums[part * 8 * r->groups + at];
+    store(r->output, r->isHalf, at, finish(sum, r->bias, r->residual, r->isHalf, r->flags, at, at % (8 * r->groupsOfPlace)));
+  }
+}
+
 int cuModuleLoadDataEx(char **module, const char *ptx, u32 options, int *which, void **values) {
   if (!strstr(ptx, ".entry")) return INVALID_PTX;
   return *module = strdup(ptx), count(1, 0), OK;
 }
 int cuModuleUnload(char *module) { return free(module), count(-1, 0), OK; }
-static const char *const KERNELS[] = { "arrange", "pick", "pool", "linear" };
+static const char *const KERNELS[] = { "arrange", "pick", "pool", "linear", "convolution", "reduce" };
 int cuModuleGetFunction(u64 *function, char *module, const char *name) {
   char entry[200];
   snprintf(entry, sizeof entry, ".entry %s(", name);
   if (!strstr(module, entry)) return NOT_FOUND;
   *function = 99;
-  for (int i = 0; i < 4; i++) if (!strcmp(name, KERNELS[i])) *function = 1 + i;
+  for (int i = 0; i < 6; i++) if (!strcmp(name, KERNELS[i])) *function = 1 + i;
+  // A kernel that rounds to float16 has tensors of it.
+  if (strstr(module, "cvt.rn.f16x2.f32") && *function >= 5 && *function <= 6) *function += 10;
   return OK;
 }
 int cuFuncGetAttribute(int *value, int which, u64 function) { return *value = which == 4 ? 32 : 0, OK; }
@@ -262,6 +321,14 @@ int cuLaunchKernel(u64 function, u32 gx, u32 gy, u32 gz, u32 bx, u32 by, u32 bz,
     struct Linear l = { { linear }, P(0), P(1), P(2), P(3), W(4), W(5), gy };
     if (gx != (l.classes + 7) / 8 || bx != 32 || by != 8) return INVALID_VALUE;
     perform(&l.work, sizeof l, stream);
+  } else if (function == 5 || function == 15) {
+    struct Convolution v = { { convolution }, P(0), P(1), P(2), P(3), P(4), W(5), W(6), W(7), W(8), W(9), W(10), W(11), W(12), W(13), W(14), W(15), W(16), W(17), W(18), W(19), W(20), W(21), W(22), gz, function == 15 };
+    if (gx % v.tilesN || gy != 1 || !v.input || !v.filter || !v.bias || !v.output) return INVALID_VALUE;
+    perform(&v.work, sizeof v, stream);
+  } else if (function == 6 || function == 16) {
+    struct Reduce r = { { reduce }, P(0), P(1), P(2), P(3), W(4), W(5), W(6), W(7), function == 16 };
+    if (gx != (r.groups + 255) / 256 || bx != 256) return INVALID_VALUE;
+    perform(&r.work, sizeof r, stream);
   } else return NOT_SUPPORTED;
   return OK;
 }
@@ -345,21 +412,11 @@ static float element(struct Tensor *t, int64_t n, int64_t c, int64_t h, int64_t 
 
 struct Convolve { struct Work work; struct Tensor x, w, y, z, b; int64_t stride[2], padding[2]; int relu; };
 /** A dense tensor's elements as float32, in the order in which they lie. */
-static float *floats(struct Tensor *t) {
-  u64 count = t->dims[0] * t->dims[1] * t->dims[2] * t->dims[3];
-  float *all = malloc(4 * count);
-  for (u64 i = 0; i < count; i++) all[i] = load(t->data, t->isHalf, i);
-  return all;
-}
-static float dot(const float *a, const float *b, int64_t count) {
-  float sum = 0;
-  for (int64_t i = 0; i < count; i++) sum += a[i] * b[i];
-  return sum;
-}
+static float *floatsOf(struct Tensor *t) { return floats(t->data, t->isHalf, t->dims[0] * t->dims[1] * t->dims[2] * t->dims[3]); }
 static void convolve(struct Work *work) {
   struct Convolve *v = (void *)work;
   struct Tensor *x = &v->x, *w = &v->w, *y = &v->y;
-  float *from = floats(x), *filter = floats(w);
+  float *from = floatsOf(x), *filter = floatsOf(w);
   int64_t channels = x->dims[1];
   for (int64_t n = 0; n < y->dims[0]; n++)
     for (int64_t oh = 0; oh < y->dims[2]; oh++)

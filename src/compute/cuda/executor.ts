@@ -7,14 +7,15 @@ import { type CUstream, type DevicePointer, offset } from '../../../ffi/cuda/typ
 import type { ElementType } from '../../../ffi/cudnn/graph.ts'
 import type { ExecutorOptions } from '../executor.ts'
 import { type Arena, planArena } from './arena.ts'
-import type { ConvolutionBackend, LastLaunch, Launch, Launches } from './backend.ts'
+import type { ConvolutionBackend, Kernels, Launch, Launches } from './backend.ts'
 import { clipCounts, roundUp } from './clip-counts.ts'
-import { CudnnBackend } from './cudnn/backend.ts'
 import { NetworkKernels } from './kernels.ts'
 import { type ClipLayout, clipBytes, type Precision, type Strides } from './layout.ts'
 import { lifetimes, makeProgram, type Program } from './program.ts'
+import { StreamTimer } from './stream-timer.ts'
 
-export interface CudaExecutorOptions extends Omit<ExecutorOptions, 'threads'> {
+/** What an executor is made for. */
+export interface ExecutorPlan extends Omit<ExecutorOptions, 'threads'> {
   /** Of the device whose context is this thread's; everything is put on it. */
   readonly stream: CUstream
   readonly precision: Precision
@@ -43,6 +44,8 @@ export interface LogitsLayout {
  * executor's own input, then launched; the host waits for nothing.
  */
 export interface CudaExecutor {
+  /** What computes its convolutions. */
+  readonly kernels: Kernels
   /** How a clip of the input lies in memory. */
   readonly input: ClipLayout
   /** How a clip of the output does: features, or logits after layer 5. */
@@ -51,6 +54,8 @@ export interface CudaExecutor {
   /** Clips that fit into the output's memory must be as many as the graph makes: this many, for so many clips. */
   padded(clips: number): number
   readonly graphs: readonly GraphReport[]
+  /** Measures each launch for so many clips (one of `graphs`), in order and on what those before it make. */
+  profile(clips: number): Required<Omit<Launch, 'run'>>[]
   /** Copies clips of the input's layout to the next batch, from clip `at` of it on. @throws {NativeError} */
   gather(from: DevicePointer, clips: number, at: number): void
   /** The same for clips in another order of axes, or of another type: no more copies than `gather`. */
@@ -71,18 +76,20 @@ class Executor implements CudaExecutor {
   readonly #arena: Arena
   readonly #memory: DevicePointer
   readonly #counts: readonly number[]
-  /** By number of clips: all but the last launch, and that. */
-  readonly #ready = new Map<number, { graph: CapturedGraph; last: LastLaunch }>()
+  /** By number of clips: the graph has all launches but the last. */
+  readonly #ready = new Map<number, Launches & { graph: CapturedGraph }>()
+  readonly kernels: Kernels
   readonly graphs: GraphReport[] = []
   readonly input: ClipLayout
   readonly output: ClipLayout | LogitsLayout
   readonly outputBytes: number
 
   constructor(
-    readonly options: CudaExecutorOptions,
+    readonly options: ExecutorPlan,
     backend: ConvolutionBackend,
   ) {
     const { network, startIndex, endIndex, frames, size, precision, maxClips, stream } = options
+    this.kernels = backend.name
     const clip = { frames, height: size, width: size }
     const padding = (channels: number) => backend.paddedChannels(channels)
     this.#program = makeProgram(network, startIndex, endIndex, clip, precision, padding)
@@ -148,7 +155,7 @@ class Executor implements CudaExecutor {
       for (const launch of inner) launch.run()
     })
     const graph = this.#owner.own(captured, destroyGraph)
-    this.#ready.set(clips, { graph, last })
+    this.#ready.set(clips, { graph, inner, last })
     const report = ({ name, how, us }: Omit<Launch, 'run'>) => ({ name, how, us })
     this.graphs.push({ clips, nodes: graph.nodes, launches: [...inner, last].map(report) })
   }
@@ -185,6 +192,22 @@ class Executor implements CudaExecutor {
     last.run(output)
   }
 
+  profile(clips: number): Required<Omit<Launch, 'run'>>[] {
+    const { inner, last } = this.#ready.get(clips)!
+    const owner = new Owner()
+    try {
+      const output = this.#reserve(this.outputBytes * clips, 'output to measure with', owner)
+      const timer = owner.own(new StreamTimer(this.options.stream), made => made.close())
+      return [...inner, { ...last, run: () => last.run(output) }].map(({ name, how, run }) => ({
+        name,
+        how,
+        us: 1000 * timer.time(run, Number.POSITIVE_INFINITY),
+      }))
+    } finally {
+      owner.close()
+    }
+  }
+
   close(): void {
     try {
       synchronizeStream(this.options.stream)
@@ -195,11 +218,9 @@ class Executor implements CudaExecutor {
 }
 
 /**
- * Makes layers of a network ready on this thread's GPU: weights in its memory, every convolution in the way that
- * measured fastest, a graph for each of a few numbers of clips. That takes seconds; nothing is chosen later.
+ * An executor whose convolutions a backend computes; it closes the backend, too.
  * @throws {UsageError} for layers that the network does not have, or clips too small for them
- * @throws {LibraryError} without cuDNN
- * @throws {NativeError} such as of memory that is short
+ * @throws {NativeError} such as of memory that is short, and whatever the backend throws
  */
-export const createCudaExecutor = (options: CudaExecutorOptions): CudaExecutor =>
-  new Executor(options, new CudnnBackend())
+export const makeExecutor = (plan: ExecutorPlan, backend: ConvolutionBackend): CudaExecutor =>
+  new Executor(plan, backend)

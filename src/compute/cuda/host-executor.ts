@@ -7,7 +7,9 @@ import type { CUstream, DevicePointer } from '../../../ffi/cuda/types.ts'
 import { cutShape } from '../../../models/shapes.ts'
 import { elements } from '../../queue/tensor.ts'
 import type { ExecutorOptions, NetworkExecutor } from '../executor.ts'
-import { type CudaExecutor, type CudaExecutorOptions, createCudaExecutor } from './executor.ts'
+import type { Kernels } from './backend.ts'
+import { createCudaExecutor } from './create.ts'
+import type { CudaExecutor, ExecutorPlan } from './executor.ts'
 import { type ClipLayout, clipBytes, type Precision, placesOf, planarStrides } from './layout.ts'
 
 /** [clips, places, padded] -> [clips, channels, places]. */
@@ -32,8 +34,9 @@ export interface CudaHostOptions extends Omit<ExecutorOptions, 'threads'> {
   /** As numbered under CUDA_VISIBLE_DEVICES. */
   readonly device: number
   readonly precision: Precision
-  readonly counts?: CudaExecutorOptions['counts']
-  readonly tries?: CudaExecutorOptions['tries']
+  readonly kernels?: Kernels
+  readonly counts?: ExecutorPlan['counts']
+  readonly tries?: ExecutorPlan['tries']
 }
 
 /** Runs layers on a GPU for inputs and outputs in the host's memory, waiting for each batch. */
@@ -56,7 +59,7 @@ class HostExecutor implements NetworkExecutor {
     try {
       this.#owner.own(retainContext(options.device), releaseContext)
       this.#stream = this.#owner.own(createStream(), destroyStream)
-      this.#executor = this.#owner.own(createCudaExecutor({ ...options, stream: this.#stream }), e =>
+      this.#executor = this.#owner.own(createCudaExecutor({ ...options, stream: this.#stream }).executor, e =>
         e.close(),
       )
       const memory = (bytes: number, what: string) => {

@@ -2,6 +2,7 @@ import { makeArchitecture } from '../../../models/architecture.ts'
 import { seededNetwork } from '../../../models/seeded.ts'
 import { Rng } from '../../rng.ts'
 import { runReference } from '../reference.ts'
+import type { Kernels } from './backend.ts'
 import { createCudaHostExecutor } from './host-executor.ts'
 import type { Precision } from './layout.ts'
 
@@ -14,11 +15,11 @@ export const CUDA_SELF_TEST_TOLERANCE: Readonly<Record<Precision, number>> = {
 
 /**
  * Relative error of the network path on a GPU for a small network, against its definition in float64: some versions of
- * cuDNN have engines that compute wrong results.
+ * cuDNN have engines that compute wrong results, and this program's kernels are new.
  * @param device - as numbered under CUDA_VISIBLE_DEVICES
- * @throws {LibraryError} without cuDNN. @throws {NativeError}
+ * @throws {LibraryError} without cuDNN. @throws {KernelUnfit} if an own kernel is wrong. @throws {NativeError}
  */
-export function cudaSelfTest(device: number, precision: Precision): number {
+export function cudaSelfTest(device: number, precision: Precision, kernels: Kernels = 'cudnn'): number {
   const network = seededNetwork(makeArchitecture({ widths: [8, 16, 24, 32], stemMid: 11, classes: 13 }), 1)
   const [frames, size, clips, classes] = [8, 16, 2, 13]
   const rng = Rng.of(1, 'self-test')
@@ -26,7 +27,14 @@ export function cudaSelfTest(device: number, precision: Precision): number {
   const input = Float32Array.from({ length: clips * row }, () => rng.normal())
   const output = new Float32Array(clips * classes).fill(Number.NaN)
   const layers = { network, startIndex: 1, endIndex: 5, frames, size, maxClips: clips }
-  const executor = createCudaHostExecutor({ ...layers, counts: [clips], device, precision, tries: 4 })
+  const executor = createCudaHostExecutor({
+    ...layers,
+    counts: [clips],
+    device,
+    precision,
+    kernels,
+    tries: 4,
+  })
   try {
     executor.run(input, clips, output)
   } finally {

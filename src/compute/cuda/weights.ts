@@ -60,12 +60,14 @@ export interface DeviceWeights {
 /**
  * Puts the weights of a program into memory of this thread's device.
  * @param reserve - gives memory of so many bytes, called once
+ * @param biasType - by default that of the values
  * @throws {NativeError}
  */
 export function uploadWeights(
   { operations, values, input, linear }: Program,
   stream: CUstream,
   reserve: (bytes: number) => DevicePointer,
+  biasType: ElementType = values.get(input)!.type,
 ): DeviceWeights {
   const { type } = values.get(input)!
   const pieces: { data: Elements; at: number }[] = []
@@ -81,7 +83,7 @@ export function uploadWeights(
     const { convolution, input: from, output: to } = operation
     const [padded, paddedOut] = [values.get(from)!.padded, values.get(to)!.padded]
     const filter = place(packFilter(convolution, type, padded, paddedOut))
-    return [{ name: convolution.name, filter, bias: place(packBias(convolution, type, paddedOut)) }]
+    return [{ name: convolution.name, filter, bias: place(packBias(convolution, biasType, paddedOut)) }]
   })
   const last = linear && { weight: place(packLinear(linear)), bias: place(Float32Array.from(linear.bias)) }
   const memory = reserve(end)
