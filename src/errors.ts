@@ -15,6 +15,7 @@ export const VIDEO_ERRORS = {
   damaged: 'a frame that the clip depends on is damaged',
   size_limit: 'the frame size is outside what the decoder takes',
   timeout: 'the request missed its deadline',
+  queue_full: 'a queue on its way had no room',
 } as const
 
 export type VideoErrorCode = keyof typeof VIDEO_ERRORS

@@ -1,4 +1,5 @@
 import * as v from 'valibot'
+import { ON_FULL, type Overload } from '../client/overload.ts'
 import { UsageError } from '../errors.ts'
 
 /**
@@ -84,6 +85,10 @@ const runFlags = v.pipe(
     slo_ms: v.optional(
       v.pipe(quantity('--slo-ms', ' of milliseconds'), v.gtValue(0, '--slo-ms must be above 0')),
     ),
+    on_full: v.picklist(ON_FULL, `--on-full is one of ${ON_FULL.join(', ')}`),
+    timeout_ms: v.optional(
+      v.pipe(quantity('--timeout-ms', ' of milliseconds'), v.gtValue(0, '--timeout-ms must be above 0')),
+    ),
     on_error: v.picklist(['skip', 'abort'], '--on-error is one of skip, abort'),
     results: v.optional(v.string()),
     log_dir: v.optional(v.string()),
@@ -101,6 +106,12 @@ export type RunFlags = v.InferOutput<typeof runFlags>
 export function intervalMs(flags: { mean_interval_ms: number; rate?: number | undefined }): number {
   return flags.rate === undefined ? flags.mean_interval_ms : 1000 / flags.rate
 }
+
+/** What to do with requests that come faster than they are served. */
+export const overloadOf = ({ on_full, timeout_ms }: RunFlags): Overload => ({
+  onFull: on_full,
+  timeoutNs: (timeout_ms ?? Number.POSITIVE_INFINITY) * 1e6,
+})
 
 /** How requests arrive: as asked, else bulk for an interval of 0 and Poisson otherwise. */
 export function arrivalOf(flags: RunFlags): 'poisson' | 'constant' | 'bulk' {

@@ -15,6 +15,7 @@ export function infer(videos: readonly string[], flags: Record<string, unknown>)
       queue_size: Math.max(1, videos.length),
       per_gpu_queue: false,
       check: false,
+      on_full: 'abort',
       warmup: 0,
       arrival: 'bulk',
       results: '-',

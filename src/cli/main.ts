@@ -95,6 +95,17 @@ function runCommandFlags<T>(parser: Argv<T>) {
     .option('arrival', { ...text, describe: 'poisson, constant or bulk [default: poisson]' })
     .option('duration', { ...number, describe: 'seconds during which requests arrive' })
     .option('slo_ms', { alias: ['slo-ms'], ...number, describe: 'latency goal in ms, for goodput' })
+    .option('on_full', {
+      alias: ['on-full'],
+      ...text,
+      default: 'abort',
+      describe: 'what a full queue does: abort the run, drop what has no room, or have it wait',
+    })
+    .option('timeout_ms', {
+      alias: ['timeout-ms'],
+      ...number,
+      describe: 'drop a request that is later than this, in ms, before its next step',
+    })
     .option('results', { ...text, describe: 'file for a JSON line per video; - for standard output' })
     .example(
       '$0 run -c config/demo.json -v 100 -mi 50 --results -',

@@ -1,7 +1,8 @@
 import { libav } from '../../ffi/libav/library.ts'
 import { monotonicNs } from '../../ffi/libc.ts'
 import { onnxRuntime } from '../../ffi/onnxruntime.ts'
-import { UsageError } from '../errors.ts'
+import { wasFull } from '../client/overload.ts'
+import { UsageError, type VideoErrorCode } from '../errors.ts'
 import { type Ending, Launch } from '../pipeline/launch.ts'
 import type { Plan } from '../pipeline/plan.ts'
 import type { Collector } from '../results/collector.ts'
@@ -11,12 +12,14 @@ import { type RnbArguments, TERMINATION } from '../results/log-folder.ts'
 import { RunOutput } from '../results/output.ts'
 import type { ExitReason } from '../results/schema.ts'
 import { CPU } from '../steps/step.ts'
-import { arrivalOf, intervalMs, type RunFlags } from './arguments.ts'
+import { arrivalOf, intervalMs, overloadOf, type RunFlags } from './arguments.ts'
 import { EXIT } from './exit.ts'
 import { type Prepared, prepare } from './prepare.ts'
 import { versions } from './versions.ts'
 
 const DEFAULT_LOGS = 'logs'
+/** Failures that are the load's fault, not a video's. */
+const OVERLOAD_CODES = new Set<string>(['queue_full', 'timeout'] satisfies VideoErrorCode[])
 
 const rnbArguments = (flags: RunFlags, prepared: Prepared): RnbArguments => ({
   batch_size: flags.batch_size,
@@ -54,11 +57,10 @@ function conclude(
     case 'aborted':
       return { status: EXIT.failed, reason: 'failed', message: ending.message }
     case 'full': {
-      const { name, capacity } = prepared.plan.queues[ending.queue]!
       const message =
-        `the queue '${name}' was full (${capacity} ${capacity === 1 ? 'item' : 'items'}) at request ` +
+        `${wasFull(prepared.plan.queues[ending.queue]!)} at request ` +
         `${ending.request} of ${prepared.schedule.length}: this placement cannot carry the load of ` +
-        `${loadOf(flags)}; raise --mean_interval_ms or --queue_size, or add instances`
+        `${loadOf(flags)}; raise --mean_interval_ms or --queue_size, add instances, or choose --on-full drop or wait`
       return { status: EXIT.queueFull, reason: 'queue_full', message }
     }
     case 'interrupted':
@@ -162,13 +164,22 @@ export async function run(flags: RunFlags, named?: readonly string[]): Promise<n
   const launch = withinMemory(
     () =>
       new Launch(
-        { plan, settings, networks, ledger: handle, schedule, requestVideo, videos },
+        {
+          plan,
+          settings,
+          networks,
+          overload: overloadOf(flags),
+          ledger: handle,
+          schedule,
+          requestVideo,
+          videos,
+        },
         {
           started: startNs => output.started(startNs),
           completed: (request, leaf) => output.completed(request, leaf),
           failed(request, step, code, message) {
             output.failed(request, step, code, message)
-            if (flags.on_error === 'abort')
+            if (flags.on_error === 'abort' && !OVERLOAD_CODES.has(code))
               launch.stop({ kind: 'aborted', message: `request ${request}: ${message} (--on-error abort)` })
           },
           note: message => output.note(message),

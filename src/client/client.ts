@@ -1,9 +1,13 @@
 import { monotonicNs } from '../../ffi/libc.ts'
+import type { VideoErrorCode } from '../errors.ts'
 import { Barrier, type BarrierHandle } from '../queue/barrier.ts'
 import { encodeItem, itemWords } from '../queue/codec.ts'
 import { Control, type ControlHandle } from '../queue/control.ts'
-import { Ring, type RingHandle } from '../queue/ring.ts'
+import { Ring, type RingHandle, TIMED_OUT } from '../queue/ring.ts'
+import { Ends } from '../results/ends.ts'
 import { Ledger, type LedgerHandle } from '../results/ledger.ts'
+import type { StepFlow } from '../results/time-card.ts'
+import type { Overload } from './overload.ts'
 import { pace } from './pacer.ts'
 
 /** How long before an arrival the client stops sleeping and looks at the clock instead: a thread's wake-up time. */
@@ -13,24 +17,77 @@ export interface ClientShare {
   control: ControlHandle
   ready: BarrierHandle
   ledger: LedgerHandle
+  plan: { steps: readonly StepFlow[] }
+  overload: Overload
   /** Intended arrival of each request, float64 ns after the start. */
   schedule: SharedArrayBuffer
 }
 
-/**
- * The client's thread: puts each request on the filename queue at its time.
- * @param onFull is told of the request for which the queue had no room; nothing is offered after it
- */
-export function runClient(
-  shared: ClientShare,
-  filenames: RingHandle,
-  onFull: (request: number) => void,
-): void {
+/** Whom the client tells of requests for which the queue had no room. */
+export interface ClientListener {
+  /** The run ends; nothing more is offered. */
+  full(request: number): void
+  /** The request was dropped. */
+  failed(request: number, code: VideoErrorCode): void
+}
+
+/** The way onto the filename queue. */
+class Entrance {
+  readonly #queue: Ring
+  readonly #ledger: Ledger
+  readonly #ends: Ends
+  readonly #words = new Int32Array(itemWords(1, 0, 0, 0))
+
+  constructor(
+    readonly shared: ClientShare,
+    filenames: RingHandle,
+    readonly listener: ClientListener,
+  ) {
+    this.#queue = new Ring(filenames)
+    this.#ledger = new Ledger(shared.ledger)
+    this.#ends = new Ends(this.#ledger, shared.plan.steps)
+  }
+
+  /**
+   * Puts a request on the queue, or does what is to be done where there is no room.
+   * @returns false if there is no use in going on
+   */
+  offer(request: number, intendedNs: number, actualNs: number): boolean {
+    const { onFull, timeoutNs } = this.shared.overload
+    const item = { shares: [{ request, part: 0, parts: 1, clips: 0 }], tensors: [], values: [] }
+    const length = encodeItem(item, this.#words)
+    // Whoever takes the request reads this.
+    this.#ledger.arrive(request, intendedNs, actualNs)
+    if (actualNs - intendedNs > timeoutNs) return this.#drop(request, 'timeout')
+    while (!this.#queue.put(this.#words, length)) {
+      if (onFull === 'drop') return this.#drop(request, 'queue_full')
+      if (onFull === 'abort') {
+        this.listener.full(request)
+        return false
+      }
+      const status = this.#queue.awaitRoom(intendedNs + timeoutNs, true)
+      if (status === TIMED_OUT) return this.#drop(request, 'timeout')
+      if (status < 0) return false
+      this.#ledger.arrive(request, intendedNs, monotonicNs())
+    }
+    return true
+  }
+
+  #drop(request: number, code: VideoErrorCode): true {
+    if (this.#ends.fail(request, 0)) this.listener.failed(request, code)
+    return true
+  }
+
+  close(): void {
+    this.#queue.close()
+  }
+}
+
+/** The client's thread: puts each request on the filename queue at its time. */
+export function runClient(shared: ClientShare, filenames: RingHandle, listener: ClientListener): void {
   const control = new Control(shared.control)
-  const queue = new Ring(filenames)
-  const ledger = new Ledger(shared.ledger)
   const schedule = new Float64Array(shared.schedule)
-  const words = new Int32Array(itemWords(1, 0, 0, 0))
+  const entrance = new Entrance(shared, filenames, listener)
   if (!new Barrier(shared.ready).arriveAndWait()) return
 
   pace(schedule, control.startNs, {
@@ -41,12 +98,8 @@ export function runClient(
     },
     offer: (request, intendedNs, actualNs) => {
       if (control.stopped !== 0 || control.draining) return false
-      ledger.arrive(request, intendedNs, actualNs)
-      const item = { shares: [{ request, part: 0, parts: 1, clips: 0 }], tensors: [], values: [] }
-      if (queue.put(words, encodeItem(item, words))) return true
-      onFull(request)
-      return false
+      return entrance.offer(request, intendedNs, actualNs)
     },
   })
-  queue.close()
+  entrance.close()
 }

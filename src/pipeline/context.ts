@@ -10,6 +10,7 @@ import { type CUstream, type DevicePointer, offset } from '../../ffi/cuda/types.
 import type { Item, TensorRef } from '../queue/item.ts'
 import { SlotPool } from '../queue/slots.ts'
 import { ELEMENT_BYTES, elements } from '../queue/tensor.ts'
+import type { Ends } from '../results/ends.ts'
 import type { Ledger } from '../results/ledger.ts'
 import type { RequestFacts, StepContext } from '../steps/step.ts'
 import type { Instance } from './plan.ts'
@@ -151,6 +152,24 @@ export class InstanceMemory {
     }
   }
 
+  /** An item that this worker has handed on goes nowhere. */
+  takeBack(item: Item): void {
+    // Whoever fills a slot next waits for its readers, and this one had none.
+    if (this.gpu && item.tensors.length > 0) synchronizeStream(this.gpu.stream)
+    this.release(item)
+  }
+
+  /** Of an item that this worker has taken, only these cuts go on. */
+  cut(item: Item, kept: readonly Item[]): void {
+    if (kept.length === 0) {
+      this.await([item])
+      this.release(item)
+      return
+    }
+    for (const { pool, slot } of item.tensors)
+      for (let extra = 1; extra < kept.length; extra++) this.#pools[pool]!.retain(slot)
+  }
+
   /** Gives back what a failed call allocated and did not emit. */
   releaseHeld(): void {
     // Another worker may fill the slot next, on another stream.
@@ -165,12 +184,18 @@ export class InstanceMemory {
   }
 }
 
+/** Where what a step says of requests and of the run goes. */
+interface Reports {
+  ledger: Ledger
+  ends: Ends
+  tell(message: WorkerMessage): void
+}
+
 /** What a step instance sees of the run. */
 export function stepContext(
   memory: InstanceMemory,
-  ledger: Ledger,
+  { ledger, ends, tell }: Reports,
   worker: number,
-  tell: (message: WorkerMessage) => void,
 ): StepContext {
   const { shared, instance } = memory
   const requestVideo = new Uint32Array(shared.requestVideo)
@@ -200,6 +225,7 @@ export function stepContext(
     remark: message => tell({ type: 'note', message }),
     warn: message => tell({ type: 'warning', message }),
     note: (request: number, facts: RequestFacts) => ledger.note(request, facts),
+    awaits: request => ends.awaits(request, instance.step),
     keep: (request, part, json) => ledger.keep(request, part, instance.step, json),
   }
 }

@@ -1,6 +1,7 @@
 import { Worker } from 'node:worker_threads'
 import { monotonicNs } from '../../ffi/libc.ts'
 import type { Network } from '../../models/network.ts'
+import type { Overload } from '../client/overload.ts'
 import { Barrier } from '../queue/barrier.ts'
 import { Control } from '../queue/control.ts'
 import { Ring } from '../queue/ring.ts'
@@ -18,6 +19,7 @@ export interface LaunchOptions {
   settings: RunSettings
   /** By their numbers in the plan. */
   networks: readonly Network[]
+  overload: Overload
   ledger: LedgerHandle
   /** Intended arrivals in ns from the start, ascending. */
   schedule: Float64Array
@@ -79,6 +81,7 @@ function share(options: LaunchOptions, gpus: GpuMemory): SharedRun {
     plan,
     settings: options.settings,
     networks: options.networks,
+    overload: options.overload,
     control: control.handle,
     ready: Barrier.create(workers + 1, control),
     queues: plan.queues.map(queue =>

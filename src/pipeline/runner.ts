@@ -1,18 +1,20 @@
 import { LibraryError } from '../../ffi/error.ts'
 import { monotonicNs } from '../../ffi/libc.ts'
-import { UsageError, VideoError } from '../errors.ts'
+import { wasFull, wasLate } from '../client/overload.ts'
+import { UsageError, VideoError, type VideoErrorCode } from '../errors.ts'
 import { Barrier } from '../queue/barrier.ts'
 import { decodeItem, encodeItem, itemWords } from '../queue/codec.ts'
 import { Control } from '../queue/control.ts'
 import type { Item } from '../queue/item.ts'
-import { Ring, TIMED_OUT } from '../queue/ring.ts'
-import { Ledger } from '../results/ledger.ts'
+import { Ring } from '../queue/ring.ts'
+import { Ends } from '../results/ends.ts'
+import { Ledger, type TopClass } from '../results/ledger.ts'
 import { stepKind } from '../steps/index.ts'
 import { selectorOf } from '../steps/selectors.ts'
 import { CPU, type StepInstance } from '../steps/step.ts'
 import { InstanceMemory, Stopped, stepContext, WorkerGpu } from './context.ts'
 import type { Instance, PlannedQueue } from './plan.ts'
-import { splitItem } from './segments.ts'
+import { keepShares, splitItem } from './segments.ts'
 import { type SharedRun, STOP, type WorkerMessage } from './shared.ts'
 import { scoresOfShares } from './sink.ts'
 
@@ -26,6 +28,7 @@ export const RESULT_WORDS = 2
 class Runner {
   readonly #control: Control
   readonly #ledger: Ledger
+  readonly #ends: Ends
   readonly #gpu: WorkerGpu | undefined
   readonly #memory: InstanceMemory
   readonly #input: Ring
@@ -54,6 +57,7 @@ class Runner {
     const { plan } = shared
     this.#control = new Control(shared.control)
     this.#ledger = new Ledger(shared.ledger)
+    this.#ends = new Ends(this.#ledger, plan.steps)
     this.#gpu = instance.device === CPU ? undefined : new WorkerGpu(instance.device)
     this.#memory = new InstanceMemory(shared, instance, this.#gpu)
     this.#input = new Ring(shared.queues[instance.inQueue]!)
@@ -93,7 +97,8 @@ class Runner {
 
   async run(): Promise<void> {
     const kind = stepKind(this.shared.plan.steps[this.instance.step]!.kind)!
-    const step = await kind.create(stepContext(this.#memory, this.#ledger, this.worker, this.tell))
+    const reports = { ledger: this.#ledger, ends: this.#ends, tell: this.tell }
+    const step = await kind.create(stepContext(this.#memory, reports, this.worker))
     await step.warmUp?.()
     if (new Barrier(this.shared.ready).arriveAndWait()) await this.#serve(step)
     for (const queue of [...this.#producing, this.#results]) queue.close()
@@ -108,7 +113,7 @@ class Runner {
       for (;;) {
         if (this.#input.depth === 0) await step.settle?.(emit)
         const items = this.#takeBatch()
-        if (items.length === 0) break
+        if (!items) break
         await this.#runBatch(step, items, emit)
       }
       if (this.#control.stopped !== 0) return
@@ -119,24 +124,28 @@ class Runner {
     }
   }
 
-  /** An item as soon as there is one, with those that follow within the batch delay; none at the end. */
-  #takeBatch(): Item[] {
+  /**
+   * An item as soon as there is one, with those that follow within the batch delay; undefined at the end, and none if
+   * what was there goes no further.
+   */
+  #takeBatch(): Item[] | undefined {
     // On an interrupt, requests that nobody has begun stay where they are.
-    if (this.instance.inQueue === 0 && this.#control.draining) return []
+    if (this.instance.inQueue === 0 && this.#control.draining) return undefined
     const items: Item[] = []
     let deadlineNs = Number.POSITIVE_INFINITY
     while (items.length < this.#batch) {
       const length = this.#input.take(this.#received, deadlineNs)
       if (length < 0) {
-        if (length !== TIMED_OUT && this.#control.stopped !== 0) return []
-        break
+        if (items.length === 0 || this.#control.stopped !== 0) return undefined
+        return items
       }
-      const item = this.#numbered(decodeItem(this.#received, length))
       const now = monotonicNs()
-      for (const { request, part } of item.shares)
+      const timely = this.#timely([this.#numbered(decodeItem(this.#received, length))], now)
+      if (items.length === 0 && timely.length === 0) return items
+      for (const { request, part } of timely.flatMap(item => item.shares))
         this.#ledger.stamp(request, part, this.instance.step, 'runnerStart', now)
-      items.push(item)
-      if (items.length === 1) deadlineNs = now + this.#delayNs
+      if (items.length === 0) deadlineNs = now + this.#delayNs
+      items.push(...timely)
     }
     return items
   }
@@ -148,7 +157,38 @@ class Runner {
     return { ...item, shares: item.shares.map(share => ({ ...share, part: first + share.part })) }
   }
 
-  async #runBatch(step: StepInstance, items: Item[], emit: (item: Item) => void): Promise<void> {
+  /** Of items that were taken, those requests that have not failed and are not too late. */
+  #timely(items: readonly Item[], now: number): Item[] {
+    return items.flatMap(item => {
+      if (item.shares.every(({ request }) => this.#goesOn(request, now))) return [item]
+      const kept = keepShares(item, ({ request }) => this.#goesOn(request, now))
+      this.#memory.cut(item, kept)
+      return kept
+    })
+  }
+
+  #goesOn(request: number, now: number): boolean {
+    const { step } = this.instance
+    if (!this.#ends.awaits(request, step)) return false
+    const { timeoutNs } = this.shared.overload
+    if (now - this.#ledger.intended(request) <= timeoutNs) return true
+    this.#fail(request, step, 'timeout', wasLate(timeoutNs))
+    return false
+  }
+
+  /** The first failure of a request on the way through a step is heard. */
+  #fail(request: number, step: number, code: VideoErrorCode, message: string): void {
+    if (this.#ends.fail(request, step)) this.tell({ type: 'failure', request, step, code, message })
+  }
+
+  async #runBatch(step: StepInstance, taken: readonly Item[], emit: (item: Item) => void): Promise<void> {
+    // The batch may have waited for its last items; and what is left of items may be more than there were.
+    const items = this.#timely(taken, monotonicNs())
+    for (let first = 0; first < items.length; first += this.#batch)
+      await this.#runItems(step, items.slice(first, first + this.#batch), emit)
+  }
+
+  async #runItems(step: StepInstance, items: readonly Item[], emit: (item: Item) => void): Promise<void> {
     const shares = items.flatMap(item => item.shares)
     const now = monotonicNs()
     const { step: index, device, replica } = this.instance
@@ -162,10 +202,7 @@ class Runner {
     } catch (error) {
       if (!(error instanceof VideoError)) throw error
       this.#memory.releaseHeld()
-      for (const { request } of shares) {
-        const { code, message } = error
-        this.tell({ type: 'failure', request, step: this.instance.step, code, message })
-      }
+      for (const { request } of shares) this.#fail(request, this.instance.step, error.code, error.message)
     } finally {
       for (const item of items) this.#memory.release(item)
     }
@@ -189,10 +226,29 @@ class Runner {
   }
 
   #send(item: Item, index: number): void {
-    if (this.#outputs[index]!.put(this.#sent, encodeItem(item, this.#sent))) return
-    this.tell({ type: 'full', queue: this.instance.outQueues[index]!, request: item.shares[0]!.request })
-    this.#control.stop(STOP.queueFull)
-    throw new Stopped()
+    const output = this.#outputs[index]!
+    const length = encodeItem(item, this.#sent)
+    const { onFull } = this.shared.overload
+    while (!output.put(this.#sent, length)) {
+      const queue = this.instance.outQueues[index]!
+      if (onFull === 'drop') {
+        this.#drop(item, queue)
+        return
+      }
+      if (onFull === 'abort') {
+        this.tell({ type: 'full', queue, request: item.shares[0]!.request })
+        this.#control.stop(STOP.queueFull)
+      }
+      if (output.awaitRoom() < 0) throw new Stopped()
+    }
+  }
+
+  #drop(item: Item, queue: number): void {
+    const { queues, instances } = this.shared.plan
+    const { step } = instances.find(({ inQueue }) => inQueue === queue)!
+    const message = wasFull(queues[queue]!)
+    for (const { request } of item.shares) this.#fail(request, step, 'queue_full', message)
+    this.#memory.takeBack(item)
   }
 
   /** After a last step: the classes of each request, which is done there. */
@@ -207,17 +263,17 @@ class Runner {
         item.shares,
         this.shared.settings.top,
       )
-      for (const { share, scores } of scored) this.#ledger.finish(share.request, scores, this.#leaf)
+      for (const { share, scores } of scored) this.#complete(share.request, scores)
     } else {
-      for (const { request } of item.shares) this.#ledger.finish(request, [], this.#leaf)
+      for (const { request } of item.shares) this.#complete(request, [])
     }
     this.#memory.handOn(item)
     this.#memory.release(item)
-    const done = Int32Array.of(0, this.#leaf)
-    for (const { request } of item.shares) {
-      done[0] = request
-      this.#results.put(done, RESULT_WORDS)
-    }
+  }
+
+  #complete(request: number, scores: readonly TopClass[]): void {
+    if (this.#ledger.finish(request, scores, this.#leaf) === 0) return
+    this.#results.put(Int32Array.of(request, this.#leaf), RESULT_WORDS)
   }
 }
 

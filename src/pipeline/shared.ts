@@ -1,4 +1,5 @@
 import type { Network } from '../../models/network.ts'
+import type { Overload } from '../client/overload.ts'
 import type { BarrierHandle } from '../queue/barrier.ts'
 import type { ControlHandle } from '../queue/control.ts'
 import type { RingHandle } from '../queue/ring.ts'
@@ -28,6 +29,7 @@ export interface SharedRun {
   settings: RunSettings
   /** By their numbers in the plan; weights are in shared memory. */
   networks: readonly Network[]
+  overload: Overload
   control: ControlHandle
   /** All workers arrive after their warm-up; the main thread then starts the clock. */
   ready: BarrierHandle

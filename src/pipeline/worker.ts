@@ -1,18 +1,29 @@
 import { parentPort, workerData } from 'node:worker_threads'
-import { runClient } from '../client/client.ts'
+import { type ClientListener, runClient } from '../client/client.ts'
+import { wasFull, wasLate } from '../client/overload.ts'
 import { Control } from '../queue/control.ts'
 import { runRunner } from './runner.ts'
-import { STOP, type WorkerData, type WorkerMessage } from './shared.ts'
+import { type SharedRun, STOP, type WorkerData, type WorkerMessage } from './shared.ts'
+
+type Tell = (message: WorkerMessage) => void
+
+/** Requests that do not get past the client are the first step's. */
+const listenTo = ({ control, plan, overload }: SharedRun, tell: Tell): ClientListener => ({
+  full(request) {
+    tell({ type: 'full', queue: 0, request })
+    new Control(control).stop(STOP.queueFull)
+  },
+  failed(request, code) {
+    const message = code === 'queue_full' ? wasFull(plan.queues[0]!) : wasLate(overload.timeoutNs)
+    tell({ type: 'failure', request, step: 0, code, message })
+  },
+})
 
 /** What a worker thread does, by the role that it was started with. */
 export async function work(): Promise<void> {
   const data = workerData as WorkerData
-  const tell = (message: WorkerMessage) => parentPort!.postMessage(message)
+  const tell: Tell = message => parentPort!.postMessage(message)
   if (data.role === 'runner') await runRunner(data.shared, data.instance, data.worker, tell)
-  else
-    runClient(data.shared, data.shared.queues[0]!, request => {
-      tell({ type: 'full', queue: 0, request })
-      new Control(data.shared.control).stop(STOP.queueFull)
-    })
+  else runClient(data.shared, data.shared.queues[0]!, listenTo(data.shared, tell))
   tell({ type: 'finished' })
 }

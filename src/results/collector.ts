@@ -1,10 +1,11 @@
+import { leavesAfter } from './ends.ts'
 import type { RunFacts } from './facts.ts'
 import { STATE } from './ledger.ts'
 import type { LineWriter } from './line-writer.ts'
 import { type LeafErrors, Outcomes } from './outcome.ts'
 import type { ErrorLine, ResultLine, SummaryLine } from './schema.ts'
 import { type RunEnd, summarise } from './summary.ts'
-import { pathTo, TimeCards } from './time-card.ts'
+import { TimeCards } from './time-card.ts'
 
 /**
  * Takes the outcomes of a run on the main thread, in whatever order they come: each request once, the first
@@ -48,10 +49,7 @@ export class Collector {
     this.#outcome = new Uint8Array(ledger.size.requests)
     const { leaves } = this.cards
     this.#leafOutcome = new Uint8Array(ledger.size.requests * leaves.length)
-    const paths = leaves.map(leaf => new Set(pathTo(plan.steps, leaf)))
-    this.#leavesAfter = plan.steps.map((_, step) =>
-      paths.flatMap((path, leaf) => (path.has(step) ? [leaf] : [])),
-    )
+    this.#leavesAfter = leavesAfter(plan.steps)
     this.#order = new Uint32Array(ledger.size.requests)
   }
 
@@ -90,7 +88,7 @@ export class Collector {
     this.#failures.set(code, (this.#failures.get(code) ?? 0) + 1)
     const errors = this.#errors.get(request) ?? new Map<number, ErrorLine>()
     this.#errors.set(request, errors)
-    const error = this.#outcomes.error(request, step, code, message)
+    const error = this.#outcomes.error(request, this.#startNs, { step, code, message })
     for (const leaf of failed) {
       this.facts.ledger.fail(request, leaf)
       errors.set(leaf, error)

@@ -45,8 +45,9 @@ export interface LedgerHandle {
 
 const ARRIVAL_TIMES = 2
 const CELL_TIMES = 3
-/** Clips, frames needed, frames decoded; then the state in each last step. */
-const ROW_COUNTS = 3
+/** Clips, frames needed, frames decoded, last steps that it has come to the end of; then the state in each of them. */
+const ROW_COUNTS = 4
+const ENDED = 3
 /** Decoder; then the length of each last step's top list. */
 const ROW_SHORTS = 1
 /** Device, replica, batch. */
@@ -69,7 +70,7 @@ function layout({ parts, top, leaves = 1 }: LedgerSize) {
 /**
  * The time cards of a run in shared memory, one row a request: the client writes arrivals, runners write what
  * happened in their step, the main thread reads. Times are float64 nanoseconds of the monotonic clock; an
- * event that has not happened reads NaN. A row of two steps and five classes takes 136 bytes.
+ * event that has not happened reads NaN. A row of two steps and five classes takes 144 bytes.
  *
  * Nobody locks: each field has one writer, and a row is read after `finish`, or after a queue handed the
  * request on, both of which order memory.
@@ -198,8 +199,10 @@ export class Ledger {
   /**
    * A last step's result, most probable class first; classes past the ledger's `top` are dropped.
    * @param leaf which of the last steps
+   * @returns how many of the last steps the request has come to the end of, with this one; 0 if this one knew its end
    */
-  finish(request: number, top: readonly TopClass[], leaf = 0): void {
+  finish(request: number, top: readonly TopClass[], leaf = 0): number {
+    if (this.state(request, leaf) !== STATE.pending) return 0
     const { indices, scores } = this.#lists(request, leaf)
     const kept = Math.min(top.length, this.size.top)
     for (let k = 0; k < kept; k++) {
@@ -207,12 +210,19 @@ export class Ledger {
       this.#scores[scores + k] = top[k]!.score
     }
     this.#shorts[this.#short(request, ROW_SHORTS + leaf)] = kept
-    Atomics.store(this.#words, this.#count(request, ROW_COUNTS + leaf), STATE.done)
+    return this.#end(request, leaf, STATE.done)
   }
 
-  /** The request has no result in a last step. */
-  fail(request: number, leaf = 0): void {
-    Atomics.store(this.#words, this.#count(request, ROW_COUNTS + leaf), STATE.failed)
+  /** The request has no result in a last step. Any thread may say so, and the first is heard. @returns as `finish` does */
+  fail(request: number, leaf = 0): number {
+    return this.#end(request, leaf, STATE.failed)
+  }
+
+  #end(request: number, leaf: number, state: number): number {
+    const { pending } = STATE
+    const at = this.#count(request, ROW_COUNTS + leaf)
+    if (Atomics.compareExchange(this.#words, at, pending, state) !== pending) return 0
+    return Atomics.add(this.#words, this.#count(request, ENDED), 1) + 1
   }
 
   // Readers.

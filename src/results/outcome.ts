@@ -60,10 +60,16 @@ export class Outcomes {
     }
   }
 
-  error(request: number, step: number, code: string, message: string): ErrorLine {
-    const { plan, video } = this.facts
+  /** The line of a request that has failed. @param startNs start of the run */
+  error(
+    request: number,
+    startNs: number,
+    { step, code, message }: Pick<ErrorLine, 'step' | 'code' | 'message'>,
+  ): ErrorLine {
+    const { plan, video, ledger } = this.facts
     const kind = plan.steps[step]?.kind ?? 'unknown'
-    return { type: 'error', id: request, video: video(request), step, kind, code, message }
+    const intended_ms = milliseconds(ledger.intended(request) - startNs)
+    return { type: 'error', id: request, video: video(request), step, kind, code, message, intended_ms }
   }
 
   #top(request: number, leaf: number): ResultLine['top'] {

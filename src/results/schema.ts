@@ -90,6 +90,7 @@ export const errorSchema = v.pipe(
     ...request,
     ...fault,
     branches: branchesSchema,
+    intended_ms: number('Intended arrival after the start of the run'),
   }),
   v.description('A video that could not be classified'),
 )
@@ -155,9 +156,13 @@ export const summarySchema = v.pipe(
     duration_s: number('From the start to the last event of the run'),
     requests: v.object({
       asked: count('Requests in the schedule'),
-      arrived: count('Requests that the client put on the queue'),
+      arrived: count('Requests that the client made'),
       completed: count('Requests with a result, of one branch at least'),
       failed: count('Requests without one, with an error'),
+      dropped: count('Requests, or branches of them, that found a queue full (--on-full drop)'),
+      timed_out: count(
+        'Requests, or branches of them, that were too late for their next step (--timeout-ms)',
+      ),
       unfinished: count('Requests that arrived and have neither'),
       warmup: count('First requests that statistics leave out'),
       measured: count('Completed requests in the statistics'),

@@ -1,3 +1,4 @@
+import type { VideoErrorCode } from '../errors.ts'
 import { deviceText } from './device.ts'
 import type { RunFacts } from './facts.ts'
 import { hostFacts } from './host.ts'
@@ -145,6 +146,7 @@ function figures(facts: RunFacts, cards: TimeCards, end: RunEnd & Counted) {
   }
   const items = itemsBySeat(facts, cards, done)
 
+  const failures = (code: VideoErrorCode) => end.failures[code] ?? 0
   const goodput = (goalMs: number) => {
     const inTime = (request: number) => cards.finish(request) - ledger.intended(request) <= goalMs * 1e6
     const within = measured.filter(inTime).length
@@ -162,6 +164,8 @@ function figures(facts: RunFacts, cards: TimeCards, end: RunEnd & Counted) {
       arrived: arrived.length,
       completed: done.length,
       failed: end.failed,
+      dropped: failures('queue_full'),
+      timed_out: failures('timeout'),
       unfinished: Math.max(0, arrived.length - done.length - end.failed),
       warmup,
       measured: measured.length,

@@ -18,9 +18,13 @@ interface Partial {
 
 /** Of sums of shares; far below the smallest share that there can be. */
 const ROUNDING = 1e-9
+/** Requests of which parts are there, before it looks for those that have failed. */
+const MANY = 64
 
 class Aggregator implements StepInstance {
   readonly #partial = new Map<number, Partial>()
+  /** At so many it looks again. */
+  #sweepAt = MANY
 
   constructor(readonly context: StepContext) {}
 
@@ -43,6 +47,7 @@ class Aggregator implements StepInstance {
     seen.share += 1 / parts
     if (seen.share < this.context.sources - ROUNDING) {
       this.#partial.set(request, seen)
+      if (this.#partial.size >= this.#sweepAt) this.#sweep()
       return
     }
     this.#partial.delete(request)
@@ -53,6 +58,13 @@ class Aggregator implements StepInstance {
     }
     this.context.view(out, 0).set(seen.sum.map(value => value / seen.rows))
     emit(out)
+  }
+
+  /** Forgets requests that have failed: their other parts never come. */
+  #sweep(): void {
+    for (const request of this.#partial.keys())
+      if (!this.context.awaits(request)) this.#partial.delete(request)
+    this.#sweepAt = Math.max(MANY, 2 * this.#partial.size)
   }
 }
 

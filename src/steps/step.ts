@@ -95,6 +95,8 @@ export interface StepContext {
   remark(message: string): void
   /** Warns people at once, and readers of the summary, of something that limits what this run means. */
   warn(message: string): void
+  /** Whether a request still needs what this step makes of it: it has not failed, nor was it dropped. */
+  awaits(request: number): boolean
   /** Notes facts of a request for its result. */
   note(request: number, facts: RequestFacts): void
   /** Puts JSON into the request's result line. @throws {RangeError} if it is longer than the step's shape said */

@@ -13,6 +13,7 @@ const NUMBERS: [string, string[]][] = [
   ['--top', ['0', '-1', '1.5', 'x', '9e9']],
   ['--duration', ['0', '-1', 'x', 'NaN']],
   ['--slo-ms', ['0', '-1', 'x']],
+  ['--timeout-ms', ['0', '-1', 'x', 'NaN', 'Infinity']],
 ]
 const LONG: Record<string, string> = {
   '-v': '--videos',
@@ -37,6 +38,7 @@ test.each(NUMBERS)('%s is held to its range', async (flag, values) => {
 test('words are held to those that there are', async () => {
   await refused(['--arrival', 'sometimes'], '--arrival is one of poisson, constant, bulk')
   await refused(['--device', 'tpu'], '--device is one of cpu, cuda, auto')
+  await refused(['--on-full', 'block'], '--on-full is one of abort, drop, wait')
   await refused(['--on-error', 'retry'], '--on-error is one of skip, abort')
   await refused(['--quiet=maybe'], '--quiet takes true or false')
 })

@@ -1,6 +1,6 @@
 import { expect, test } from 'bun:test'
 import fc from 'fast-check'
-import { segmentSizes, splitItem } from '../../src/pipeline/segments.ts'
+import { keepShares, segmentSizes, splitItem } from '../../src/pipeline/segments.ts'
 import type { Item } from '../../src/queue/item.ts'
 
 const item = fc
@@ -46,6 +46,30 @@ test('parts of an item cover its rows once, in order, each request by itself', (
         expect(mine.every(share => share.parts === mine.length)).toBe(true)
         expect(mine.reduce((sum, share) => sum + share.clips, 0)).toBe(clips)
       }
+    }),
+  )
+})
+
+test('without some requests, an item keeps the rows of the others, in order, in as few items as can be', () => {
+  fc.assert(
+    fc.property(item, fc.array(fc.boolean(), { minLength: 4, maxLength: 4 }), (whole, stays) => {
+      const kept = keepShares(whole, ({ request }) => stays[request]!)
+      const rowsOf = (items: Item[]) =>
+        items.flatMap(({ shares, tensors: [ref] }) => {
+          let row = ref!.row
+          return shares.flatMap(({ request, clips }) =>
+            Array.from({ length: clips }, () => ({ request, row: row++ })),
+          )
+        })
+      expect(rowsOf(kept)).toEqual(rowsOf([whole]).filter(({ request }) => stays[request]))
+      for (const { shares, tensors } of kept)
+        expect(tensors[0]!.shape).toEqual([shares.reduce((sum, { clips }) => sum + clips, 0), 3, 8])
+      const gaps = whole.shares.filter(
+        ({ request }) => stays[request] && (request === 0 || !stays[request - 1]),
+      )
+      expect(kept).toHaveLength(gaps.length)
+      expect(kept.flatMap(({ values }) => values)).toEqual(kept.length > 0 ? [1.5] : [])
+      if (kept[0]?.shares.length === whole.shares.length) expect(kept).toEqual([whole])
     }),
   )
 })

@@ -157,7 +157,12 @@ describe('one decode, two networks', () => {
 
   test('what fails one keeps the other; what fails before the fork fails both, once', () => {
     const { run, collector, finish } = collected()
-    const errors = new Map([[1, new Outcomes(run, collector.cards).error(1, 2, 'late', 'too late')]])
+    const late = new Outcomes(run, collector.cards).error(1, START_NS, {
+      step: 2,
+      code: 'late',
+      message: 'too late',
+    })
+    const errors = new Map([[1, late]])
     for (const failsFirst of [true, false]) {
       const request = failsFirst ? 0 : 1
       if (!failsFirst) finish(request, 0, 10)

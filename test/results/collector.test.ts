@@ -129,6 +129,8 @@ describe('lines of requests', () => {
     const facts = factsOf(1, TWO_STEPS)
     const reader = new Reader()
     const collector = new Collector(facts, writers(reader))
+    collector.start(START_NS)
+    facts.ledger.arrive(0, START_NS + 5e6, START_NS + 6e6)
     expect(collector.fail(0, 0, 'damaged', 'line 1\nline "2"')).toBe(true)
     expect(reader.lines[0]).not.toContain('\n')
     expect(reader.parsed[0]).toEqual({
@@ -139,6 +141,7 @@ describe('lines of requests', () => {
       kind: 'kind0',
       code: 'damaged',
       message: 'line 1\nline "2"',
+      intended_ms: 5,
     })
     expectValid(reader.parsed[0])
   })
