@@ -1,7 +1,8 @@
 import type { Argv } from 'yargs'
+import { builtinFiles } from '../pipeline/builtin-files.ts'
 import { checkConfigFile, configSchema, describePlan } from './config.ts'
 
-/** `rnb config check FILE` and `rnb config schema`. */
+/** `rnb config check FILE`, `rnb config list` and `rnb config schema`. */
 export function configCommands(parser: Argv): Argv {
   return parser
     .command(
@@ -14,8 +15,15 @@ export function configCommands(parser: Argv): Argv {
         console.log(JSON.stringify({ type: 'plan', ...plan }))
       },
     )
+    .command('list', 'list the pipeline files that come with the program, as JSON', {}, () => {
+      for (const { path, text } of builtinFiles()) {
+        const { description } = JSON.parse(text) as { description: string }
+        const name = path.replace(/^config\//, '').replace(/\.json$/, '')
+        console.log(JSON.stringify({ type: 'configuration', name, description }))
+      }
+    })
     .command('schema', 'print the JSON Schema of pipeline files', {}, () => {
       process.stdout.write(configSchema())
     })
-    .demandCommand(1, 'config: name one of check, schema')
+    .demandCommand(1, 'config: name one of check, list, schema')
 }

@@ -111,7 +111,7 @@ function runCommandFlags<T>(parser: Argv<T>) {
       '$0 run -c config/demo.json -v 100 -mi 50 --results -',
       'the demo, 20 videos/s, labels as JSON Lines',
     )
-    .example('$0 -mi 90 -b 1 -v 500 -qs 500 -c config/r2p1d-whole.json --video-root clips/', "RnB's flags")
+    .example('$0 -mi 90 -b 1 -v 500 -qs 500 -c whole --video-root clips/', "RnB's flags")
 }
 
 function commandLine(argv: string[], status: { code: number }): Argv {

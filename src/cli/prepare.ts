@@ -80,7 +80,9 @@ function checkGpus(plan: Plan, share: boolean): void {
  * @throws {UsageError} for whatever is wrong with any of these
  */
 export function prepare(flags: RunFlags, named?: readonly string[]): Prepared {
-  const config = loadConfig(flags.config_file_path, builtin)
+  const host = detectHost()
+  const onCpu = flags.device === 'cpu' || (flags.device === 'auto' && !host.driver)
+  const config = loadConfig(flags.config_file_path, builtin, onCpu ? 0 : host.gpus)
   const found = networksOf(config, flags.weights ?? config.weights, flags.seed)
   const networks = found.sources.map(source => loadNetwork(source))
   const labels = config.steps.flatMap(({ readers }, step) => {
@@ -109,8 +111,6 @@ export function prepare(flags: RunFlags, named?: readonly string[]): Prepared {
     throw new UsageError(
       `--duration ${flags.duration} at this rate comes to more than ${MOST_REQUESTS} requests; --videos limits them`,
     )
-  const host = detectHost()
-  const onCpu = flags.device === 'cpu' || (flags.device === 'auto' && !host.driver)
   const settings: RunSettings = {
     seed: flags.seed,
     batch: flags.batch_size,

@@ -3,7 +3,7 @@ import { basename, dirname, resolve } from 'node:path'
 import * as v from 'valibot'
 import { UsageError } from '../errors.ts'
 import type { Device, StepKind, StepOptions } from '../steps/step.ts'
-import { builtinFile } from './builtin-files.ts'
+import { builtinFile, builtinNames } from './builtin-files.ts'
 import { type Graph, stepGraph } from './graph.ts'
 import { hashOf } from './hash.ts'
 import { jsonFault } from './json.ts'
@@ -18,6 +18,7 @@ import {
   type StepInput,
   WIRING_KEYS,
 } from './schema.ts'
+import { didYouMean } from './suggest.ts'
 import { checkWiring } from './wiring.ts'
 
 /** A group of a step's instances, which share queues and options. */
@@ -232,6 +233,12 @@ export function checkConfig(value: unknown, registry: Registry, source: Source):
   }
 }
 
+/** What a name of a file that is not there may have meant. */
+function meant(path: string): string {
+  if (path.includes('/') || path.includes('\\')) return ''
+  return `, and none that comes with the program; ${didYouMean(path.replace(/\.json$/, ''), builtinNames())}`
+}
+
 function readText(path: string): string {
   try {
     if (statSync(path).isDirectory()) throw new UsageError(`${path} is a folder: name a pipeline file (JSON)`)
@@ -239,7 +246,8 @@ function readText(path: string): string {
   } catch (error) {
     if (error instanceof UsageError) throw error
     const { code, message } = error as NodeJS.ErrnoException
-    if (code === 'ENOENT' || code === 'ENOTDIR') throw new UsageError(`${path}: no such pipeline file`)
+    if (code === 'ENOENT' || code === 'ENOTDIR')
+      throw new UsageError(`${path}: no such pipeline file${meant(path)}`)
     if (code === 'EACCES' || code === 'EPERM')
       throw new UsageError(`${path}: no permission to read this pipeline file`)
     throw new UsageError(`${path}: the pipeline file cannot be read (${message})`)
@@ -248,12 +256,15 @@ function readText(path: string): string {
 
 /**
  * Reads and checks a pipeline file, or one that came with the executable. Paths in it are relative to it.
+ * @param gpus that the host has, for which one that came with the executable is chosen
  * @throws {UsageError} if it cannot be read, is not JSON (line and column), or does not describe a pipeline
  */
-export function loadConfig(path: string, registry: Registry): Config {
-  const text = (builtinFile(path) ?? readText(path)).replace(/^\uFEFF/, '')
+export function loadConfig(path: string, registry: Registry, gpus = Number.POSITIVE_INFINITY): Config {
+  const builtin = builtinFile(path, gpus)
+  const file = builtin?.path ?? path
+  const text = (builtin?.text ?? readText(path)).replace(/^\uFEFF/, '')
   const fault = text.trim() === '' ? { line: 1, column: 1, message: 'the file is empty' } : jsonFault(text)
-  if (fault) throw new UsageError(`${path}:${fault.line}:${fault.column}: not JSON: ${fault.message}`)
-  const config = checkConfig(JSON.parse(text), registry, { name: path, folder: dirname(resolve(path)) })
-  return { ...config, file: path, text }
+  if (fault) throw new UsageError(`${file}:${fault.line}:${fault.column}: not JSON: ${fault.message}`)
+  const config = checkConfig(JSON.parse(text), registry, { name: file, folder: dirname(resolve(file)) })
+  return { ...config, file, text }
 }

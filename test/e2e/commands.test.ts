@@ -94,28 +94,43 @@ test('config schema is the file that is published', async () => {
   expect(JSON.parse(stdout)).toEqual(JSON.parse(readFileSync(join(root, 'config/rnb.schema.json'), 'utf8')))
 })
 
-test('config check passes every pipeline file of this repository', async () => {
-  const files = readdirSync(join(root, 'config')).filter(
-    name => name.endsWith('.json') && !name.includes('schema'),
+test('config list names what comes with the program, and config check passes all of it', async () => {
+  const { status, stdout } = await rnb(['config', 'list'])
+  expect(status).toBe(0)
+  const lines = stdout
+    .trim()
+    .split('\n')
+    .map(line => JSON.parse(line) as { name: string; description: string })
+  const names = lines.map(({ name }) => name)
+  const folders = ['8-gpus', '2-gpus', '1-gpu', 'cpu']
+  const files = folders.flatMap(host =>
+    readdirSync(join(root, 'config', host)).map(file => `${host}/${file}`),
   )
-  expect(files.length).toBeGreaterThanOrEqual(3)
-  for (const name of files)
-    expect((await rnb(['config', 'check', join(root, 'config', name)])).status, name).toBe(0)
+  expect(names.map(name => `${name}.json`).sort()).toEqual(files.sort())
+  // Where there is nothing but the program.
+  const cwd = scratch()
+  const checks = [demo.config, ...names.filter(name => name.startsWith('2-gpus/')), 'baseline', 'whole'].map(
+    name => rnb(['config', 'check', name], { cwd }),
+  )
+  for (const check of checks) expect((await check).status).toBe(0)
 })
 
-test('pipeline files that come with the program are there in every folder', async () => {
-  const cwd = scratch()
-  const { status, results } = await rnb(
-    [
-      ...['run', '-c', 'config/r2p1d-whole.json', '--device', 'cpu', '--weights', demo.weights],
-      ...['--video-root', demo.videos, '-v', '1', '--results', '-', '--quiet'],
-    ],
-    { cwd },
-  )
-  expect(status).toBe(0)
-  expect(results).toHaveLength(1)
-  expect(demoVideos).toContain(results[0]!.video)
-})
+test.each(['config/r2p1d-whole.json', 'whole'])(
+  '%s, which comes with the program, runs in every folder',
+  async name => {
+    const cwd = scratch()
+    const { status, results } = await rnb(
+      [
+        ...['run', '-c', name, '--device', 'cpu', '--weights', demo.weights],
+        ...['--video-root', demo.videos, '-v', '1', '--results', '-', '--quiet'],
+      ],
+      { cwd },
+    )
+    expect(status).toBe(0)
+    expect(results).toHaveLength(1)
+    expect(demoVideos).toContain(results[0]!.video)
+  },
+)
 
 test('doctor finds what a run on this host needs', async () => {
   const { status, stdout, stderr } = await rnb(['doctor', '--json', '-c', demo.config])
