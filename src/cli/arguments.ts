@@ -102,6 +102,9 @@ const runFlags = v.pipe(
 )
 export type RunFlags = v.InferOutput<typeof runFlags>
 
+/** Names of all flags of `rnb run`. */
+export const RUN_FLAGS = Object.keys(runFlags.entries) as (keyof RunFlags)[]
+
 /** Mean time between arrivals in milliseconds; 0 for all at once. */
 export function intervalMs(flags: { mean_interval_ms: number; rate?: number | undefined }): number {
   return flags.rate === undefined ? flags.mean_interval_ms : 1000 / flags.rate

@@ -4,6 +4,7 @@ import { UsageError } from '../errors.ts'
 import { VERSION } from '../version.ts'
 import { checkRunFlags, normaliseArguments, number, text } from './arguments.ts'
 import { EXIT } from './exit.ts'
+import { ownCommand, sweepFlags, sweptFlags } from './sweep-flags.ts'
 
 /** Flags that `run` and `infer` share: where videos, weights and labels come from, and where results go. */
 function modelFlags<T>(parser: Argv<T>) {
@@ -186,6 +187,15 @@ function commandLine(argv: string[], status: { code: number }): Argv {
         if (runs.length === 0) throw new UsageError('report: name one or more log folders')
         const { report } = await import('./report.ts')
         status.code = await report(runs, flags)
+      },
+    )
+    .command(
+      'sweep',
+      'run every combination of lists of flags, or find the highest rate that meets a latency goal; then report',
+      parser => sweepFlags(parser as Argv),
+      async flags => {
+        const { sweep } = await import('./sweep.ts')
+        status.code = await sweep(ownCommand(), sweptFlags(flags), flags)
       },
     )
     .command('weights', 'look into, convert and check checkpoints', async parser => {

@@ -4,6 +4,7 @@ import wasm from '../../node_modules/@resvg/resvg-wasm/index_bg.wasm' with { typ
 import font from '../../node_modules/dejavu-fonts-ttf/ttf/DejaVuSansCondensed.ttf' with { type: 'file' }
 import library from '../../node_modules/echarts/dist/echarts.esm.min.js' with { type: 'file' }
 import type { Chart } from './charts/chart.ts'
+import { escaped } from './markup.ts'
 
 /** As narrow as the fonts that a chart's texts are laid out for. */
 const FONT = 'DejaVu Sans Condensed'
@@ -18,7 +19,8 @@ const standalone = (svg: string, title: string): string =>
     .replace(/<style ?><!\[CDATA\[.*?\]\]>\s*<\/style>\n?/s, '')
     .replace(
       /^<svg[^>]*>/,
-      opening => `${opening.slice(0, -1)} role="img" aria-label="${title}"><title>${title}</title>`,
+      opening =>
+        `${opening.slice(0, -1)} role="img" aria-label="${escaped(title)}"><title>${escaped(title)}</title>`,
     )
 
 /** The picture as SVG, with its title in it. */

@@ -3,10 +3,8 @@ import library from '../../node_modules/echarts/dist/echarts.esm.min.js' with { 
 import { VERSION } from '../version.ts'
 import type { Chart } from './charts/chart.ts'
 import { type Figures, figuresOf } from './figures.ts'
+import { escaped } from './markup.ts'
 import type { ReportRun } from './run.ts'
-
-const ENTITIES: Readonly<Record<string, string>> = { '&': '&amp;', '<': '&lt;', '>': '&gt;', '"': '&quot;' }
-const escaped = (text: string): string => text.replace(/[&<>"]/g, character => ENTITIES[character]!)
 
 /** JSON that can stand in a script: no `<` could end it. */
 const inScript = (value: unknown): string => JSON.stringify(value).replaceAll('<', '\\u003c')

@@ -77,6 +77,13 @@ test('a page names nothing that it would have to fetch', () => {
   expect(page).not.toContain('http')
 })
 
+test('a title is text in a picture too', async () => {
+  const { depths } = Object.fromEntries(makeCharts([...runs].reverse()).map(chart => [chart.id, chart]))
+  const svg = await drawSvg(depths!)
+  expect(depths!.title).toContain('<img')
+  expect(svg).not.toContain('<img')
+})
+
 test('pictures are drawn as SVG and PNG', async () => {
   for (const chart of charts) {
     const svg = await drawSvg(chart)
