@@ -20,7 +20,7 @@ export interface SearchOptions {
 }
 
 /** Rates below the capacity's share of one in this many are not tried. */
-const LOWEST = 64
+const LOWEST = 16
 
 /**
  * Looks for the highest rate that meets a goal, among the capacity and its steps downward: first in strides that double,

@@ -61,7 +61,7 @@ describe('the highest rate', () => {
   }
   test('is the highest step that meets the goal', () =>
     fc.assert(
-      fc.asyncProperty(fc.double({ min: 20, max: 999, noNaN: true }), async limit => {
+      fc.asyncProperty(fc.double({ min: 70, max: 999, noNaN: true }), async limit => {
         const { rate, confirmed, probes } = await search(limit)
         expect(confirmed).toBe(true)
         expect(rate!).toBeLessThanOrEqual(limit)
