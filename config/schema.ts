@@ -9,7 +9,10 @@ const FILE = fileURLToPath(new URL('rnb.schema.json', import.meta.url))
 /** The schema's text, from the description that checks pipeline files. */
 export function schemaText(): string {
   // Checks across keys have no place in a JSON Schema; `rnb config check` makes them.
-  const schema = toJsonSchema(fileSchema(builtin), { typeMode: 'input', errorMode: 'ignore' })
+  const schema = toJsonSchema(fileSchema({ ...builtin, open: true }), {
+    typeMode: 'input',
+    errorMode: 'ignore',
+  })
   const head = { $schema: schema.$schema, title: 'Pipeline of rnb' }
   return `${JSON.stringify({ ...head, ...schema }, null, 2)}\n`
 }

@@ -16,6 +16,7 @@ export const VIDEO_ERRORS = {
   size_limit: 'the frame size is outside what the decoder takes',
   timeout: 'the request missed its deadline',
   queue_full: 'a queue on its way had no room',
+  refused: 'a step of the pipeline refused it',
 } as const
 
 export type VideoErrorCode = keyof typeof VIDEO_ERRORS

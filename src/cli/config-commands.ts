@@ -1,5 +1,7 @@
 import type { Argv } from 'yargs'
+import { builtin } from '../pipeline/builtin.ts'
 import { builtinFiles } from '../pipeline/builtin-files.ts'
+import { withModules } from '../pipeline/modules.ts'
 import { checkConfigFile, configSchema, describePlan } from './config.ts'
 
 /** `rnb config check FILE`, `rnb config list` and `rnb config schema`. */
@@ -7,12 +9,12 @@ export function configCommands(parser: Argv): Argv {
   return parser
     .command(
       'check <file>',
-      'check a pipeline file; its plan as JSON on standard output',
+      'check a pipeline file; its plan as JSON on standard output. Modules that it names are run',
       p => p.positional('file', { type: 'string', demandOption: true, describe: 'pipeline file' }),
-      ({ file }) => {
-        const plan = checkConfigFile(file)
+      async ({ file }) => {
+        const plan = checkConfigFile(file, await withModules(file, builtin))
         for (const line of describePlan(plan)) console.error(line)
-        console.log(JSON.stringify({ type: 'plan', ...plan }))
+        process.stdout.write(`${JSON.stringify({ type: 'plan', ...plan })}\n`)
       },
     )
     .command('list', 'list the pipeline files that come with the program, as JSON', {}, () => {

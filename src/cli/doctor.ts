@@ -139,10 +139,14 @@ async function pipelineFinding(file: string): Promise<Finding> {
     on_error: 'skip',
     quiet: true,
   }
-  return attempt(`pipeline ${file}`, () => {
-    const { plan } = prepare(checkRunFlags(flags), ['none'])
-    return [`can run here: ${plan.instances.map(({ name }) => name).join('; ')}`, ...plan.notes].join('; ')
-  })
+  const what = `pipeline ${file}`
+  try {
+    const { plan } = await prepare(checkRunFlags(flags), ['none'])
+    const can = `can run here: ${plan.instances.map(({ name }) => name).join('; ')}`
+    return { what, ok: true, detail: [can, ...plan.notes].join('; ') }
+  } catch (error) {
+    return { what, ok: false, detail: message(error) }
+  }
 }
 
 /**
@@ -169,7 +173,7 @@ export async function doctor(flags: { json: boolean; config_file_path?: string }
     ...(flags.config_file_path === undefined ? [] : [await pipelineFinding(flags.config_file_path)]),
   ]
   const ok = findings.every(finding => finding.ok || finding.optional)
-  if (flags.json) console.log(JSON.stringify({ type: 'doctor', ok, host, findings }))
+  if (flags.json) process.stdout.write(`${JSON.stringify({ type: 'doctor', ok, host, findings })}\n`)
   else for (const line of table(findings)) console.error(line)
   return ok ? EXIT.done : EXIT.failed
 }

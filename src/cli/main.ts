@@ -1,6 +1,7 @@
 import yargs, { type Argv } from 'yargs'
 import { LibraryError } from '../../ffi/error.ts'
 import { UsageError } from '../errors.ts'
+import { hasModules } from '../steps/user/module.ts'
 import { VERSION } from '../version.ts'
 import { checkRunFlags, normaliseArguments, number, text } from './arguments.ts'
 import { EXIT } from './exit.ts'
@@ -236,4 +237,6 @@ export async function main(argv: string[]): Promise<void> {
     )
   }
   process.exitCode = status.code
+  // What a module of the user's left behind (a timer, a socket) would keep the process for ever.
+  if (hasModules()) process.stdout.write('', () => process.exit())
 }

@@ -1,17 +1,22 @@
 import { readFileSync } from 'node:fs'
+import { dirname, resolve } from 'node:path'
 import { describeDevice } from '../../ffi/cuda/device.ts'
 import { gpuUse } from '../../ffi/nvml.ts'
 import { loadNetwork } from '../../models/load.ts'
 import type { Network } from '../../models/network.ts'
 import { drawSchedule } from '../client/schedule.ts'
-import { drawVideos, findVideos } from '../client/videos.ts'
+import { drawVideos, findVideos, type VideoFile } from '../client/videos.ts'
 import { UsageError } from '../errors.ts'
 import { builtin } from '../pipeline/builtin.ts'
 import { type Config, loadConfig } from '../pipeline/config.ts'
 import { detectHost } from '../pipeline/host.ts'
 import { clipOf, labelsOf, networkAt, networksOf, threadsPerNetwork } from '../pipeline/model.ts'
+import { withModules } from '../pipeline/modules.ts'
 import { makePlan, type Plan } from '../pipeline/plan.ts'
 import { CPU, type RunSettings } from '../steps/step.ts'
+import { ModuleError } from '../steps/user/fault.ts'
+import { isModulePath } from '../steps/user/module.ts'
+import { userVideos } from '../steps/user/videos.ts'
 import { arrivalOf, intervalMs, MOST_REQUESTS, type RunFlags } from './arguments.ts'
 
 /** A run, worked out and checked: nothing has started. */
@@ -22,6 +27,8 @@ export interface Prepared {
   /** By their numbers in the plan. */
   networks: Network[]
   videos: string[]
+  /** Class of each video, where its folder or the iterator says one. */
+  classes: (string | undefined)[]
   /** Of each last step. */
   labels: (string[] | undefined)[]
   schedule: Float64Array
@@ -48,15 +55,34 @@ const classesOf = ({ architecture }: Network): number => architecture.classes
 
 const DEFAULT_VIDEOS = 2000
 
-/** Videos that requests may name: as asked, else as the configuration says. @throws {UsageError} */
-function videoPaths(flags: RunFlags, config: Config, named: readonly string[] | undefined): string[] {
-  if (named) return [...named]
+/**
+ * The video of each of `count` requests: as asked, else as the configuration says.
+ * @throws {UsageError}
+ */
+async function chooseVideos(
+  flags: RunFlags,
+  config: Config,
+  named: readonly string[] | undefined,
+  count: number,
+): Promise<{ videos: VideoFile[]; requestVideo: Uint32Array }> {
+  if (named)
+    return { videos: named.map(path => ({ path })), requestVideo: Uint32Array.from(named, (_, i) => i) }
   const root = flags.video_root ?? config.videoRoot
+  if (isModulePath(config.iterator)) {
+    const folder = dirname(resolve(config.file ?? '.'))
+    try {
+      return await userVideos(config.iterator, count, { root, folder, seed: flags.seed })
+    } catch (error) {
+      if (!(error instanceof ModuleError)) throw error
+      throw new UsageError(`${config.file ?? config.name}: video_path_iterator: ${error.message}`)
+    }
+  }
   if (root === undefined)
     throw new UsageError(
       'no videos: give --video-root DIR, GLOB or LIST.txt, or video_root in the pipeline file',
     )
-  return findVideos(root).map(video => video.path)
+  const videos = findVideos(root)
+  return { videos, requestVideo: drawVideos(count, videos, flags.seed) }
 }
 
 /**
@@ -79,10 +105,11 @@ function checkGpus(plan: Plan, share: boolean): void {
  * @param named videos to take once each, in this order, in place of a drawn sequence
  * @throws {UsageError} for whatever is wrong with any of these
  */
-export function prepare(flags: RunFlags, named?: readonly string[]): Prepared {
+export async function prepare(flags: RunFlags, named?: readonly string[]): Promise<Prepared> {
   const host = detectHost()
   const onCpu = flags.device === 'cpu' || (flags.device === 'auto' && !host.driver)
-  const config = loadConfig(flags.config_file_path, builtin, onCpu ? 0 : host.gpus)
+  const registry = await withModules(flags.config_file_path, builtin)
+  const config = loadConfig(flags.config_file_path, registry, onCpu ? 0 : host.gpus)
   const found = networksOf(config, flags.weights ?? config.weights, flags.seed)
   const networks = found.sources.map(source => loadNetwork(source))
   const labels = config.steps.flatMap(({ readers }, step) => {
@@ -95,7 +122,6 @@ export function prepare(flags: RunFlags, named?: readonly string[]): Prepared {
         : readLabels(file, network === undefined ? undefined : networks[network]),
     ]
   })
-  const videos = videoPaths(flags, config, named)
   const arrival = arrivalOf(flags)
   // A duration ends a schedule by itself, but not one in which all requests arrive at its start.
   const ends = flags.duration !== undefined && arrival !== 'bulk'
@@ -111,6 +137,7 @@ export function prepare(flags: RunFlags, named?: readonly string[]): Prepared {
     throw new UsageError(
       `--duration ${flags.duration} at this rate comes to more than ${MOST_REQUESTS} requests; --videos limits them`,
     )
+  const { videos: files, requestVideo } = await chooseVideos(flags, config, named, schedule.length)
   const settings: RunSettings = {
     seed: flags.seed,
     batch: flags.batch_size,
@@ -134,8 +161,7 @@ export function prepare(flags: RunFlags, named?: readonly string[]): Prepared {
     host,
   )
   checkGpus(plan, flags.share_gpu)
-  const requestVideo = named
-    ? Uint32Array.from(named, (_, i) => i)
-    : drawVideos(schedule.length, videos, flags.seed)
-  return { config, plan, settings, networks, videos, labels, schedule, requestVideo, bulk }
+  const videos = files.map(({ path }) => path)
+  const classes = files.map(video => video.class)
+  return { config, plan, settings, networks, videos, classes, labels, schedule, requestVideo, bulk }
 }

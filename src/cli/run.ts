@@ -80,11 +80,12 @@ function terminationOf(ending: Ending): number {
 }
 
 function factsOf(flags: RunFlags, prepared: Prepared, ledger: Ledger): RunFacts {
-  const { config, plan, networks, videos, requestVideo, labels, bulk } = prepared
+  const { config, plan, networks, videos, classes, requestVideo, labels, bulk } = prepared
   return {
     plan,
     ledger,
     video: request => videos[requestVideo[request]!]!,
+    classOf: request => classes[requestVideo[request]!],
     labels,
     warmup: flags.warmup,
     sloMs: flags.slo_ms,
@@ -143,7 +144,7 @@ function withinMemory<T>(make: () => T): T {
  * @throws {UsageError} if it cannot start
  */
 export async function run(flags: RunFlags, named?: readonly string[]): Promise<number> {
-  const prepared = prepare(flags, named)
+  const prepared = await prepare(flags, named)
   const { config, plan, settings, networks, schedule, requestVideo, videos } = prepared
   if (flags.check) {
     requireLibraries(plan)

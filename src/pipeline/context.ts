@@ -214,6 +214,7 @@ export function stepContext(
     batch: instance.batch,
     sources: Math.max(1, step.sources.length),
     video: request => shared.videos[requestVideo[request]!]!,
+    arrived: request => ledger.intended(request),
     gpu: memory.gpu && {
       context: memory.gpu.context,
       stream: memory.gpu.stream,

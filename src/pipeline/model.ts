@@ -6,6 +6,7 @@ import { UsageError } from '../errors.ts'
 import { network as networkKind } from '../steps/network.ts'
 import { single } from '../steps/single.ts'
 import { CPU, type RunSettings, type StepOptions } from '../steps/step.ts'
+import { isModulePath } from '../steps/user/module.ts'
 import type { Config, ConfigGroup } from './config.ts'
 
 interface Place {
@@ -15,10 +16,10 @@ interface Place {
 
 const groupsOf = (
   config: Config,
-  wanted: (kind: string) => boolean,
+  wanted: (kind: string, step: number) => boolean,
 ): { group: ConfigGroup; path: string }[] =>
   config.steps.flatMap((step, s) =>
-    wanted(step.kind.names[0])
+    wanted(step.kind.names[0], s)
       ? step.groups.map((group, g) => ({ group, path: `pipeline[${s}].queue_groups[${g}]` }))
       : [],
   )
@@ -40,12 +41,13 @@ function agreed<T>(config: Config, places: readonly Place[], key: string): T | u
   return first?.options[key] as T | undefined
 }
 
-const placesOf = (config: Config, wanted: (kind: string) => boolean): Place[] =>
+const placesOf = (config: Config, wanted: (kind: string, step: number) => boolean): Place[] =>
   groupsOf(config, wanted).map(({ group, path }) => ({ path, options: group.options }))
 
 /** Frames and size of the clips that the pipeline cuts; RnB's where no step says. */
 export function clipOf(config: Config): RunSettings['clip'] {
-  const places = placesOf(config, () => true)
+  // Keys of the user's own steps mean what these steps want, but for one that makes the clips.
+  const places = placesOf(config, (kind, step) => step === 0 || !isModulePath(kind))
   return {
     frames: agreed<number>(config, places, 'clip_frames') ?? CLIP_FRAMES,
     size: agreed<number>(config, places, 'size') ?? CLIP_SIZE,

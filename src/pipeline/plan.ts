@@ -22,6 +22,8 @@ export interface PlannedStep {
   readers: number[]
   /** Which of the run's networks it runs. */
   network?: number
+  /** The module that it comes from, if it is the user's: an absolute path. */
+  module?: string
   /** Of the instance that holds the most; groups may differ. */
   inputs: TensorSpec[]
   outputs: TensorSpec[]
@@ -328,6 +330,7 @@ class Planner {
     const { name, sources, readers } = this.config.steps[index]!
     const network = this.#network(index)
     const mine = this.#instances.filter(instance => instance.step === index)
+    const { module } = this.config.steps[index]!.kind
     return {
       index,
       kind: this.#kindName(index),
@@ -335,6 +338,7 @@ class Planner {
       sources,
       readers,
       ...(network !== undefined && { network }),
+      ...(module !== undefined && { module }),
       inputs: largest(mine.map(instance => instance.inputs)),
       outputs: largest(mine.map(instance => instance.outputs)),
       batch: most(mine.map(instance => instance.batch)),

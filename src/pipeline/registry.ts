@@ -8,6 +8,8 @@ export interface Registry {
   readonly kinds: readonly StepKind[]
   readonly selectors: readonly Names[]
   readonly iterators: readonly Names[]
+  /** Any path of a module is taken unseen: for editors, which do not run modules. */
+  readonly open?: boolean
 }
 
 export const allNames = (table: readonly Names[]): string[] => table.flatMap(names => [...names])

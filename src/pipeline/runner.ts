@@ -9,8 +9,7 @@ import type { Item } from '../queue/item.ts'
 import { Ring } from '../queue/ring.ts'
 import { Ends } from '../results/ends.ts'
 import { Ledger, type TopClass } from '../results/ledger.ts'
-import { stepKind } from '../steps/index.ts'
-import { selectorOf } from '../steps/selectors.ts'
+import { plannedKind, plannedSelector } from '../steps/index.ts'
 import { CPU, type StepInstance } from '../steps/step.ts'
 import { InstanceMemory, Stopped, stepContext, WorkerGpu } from './context.ts'
 import type { Instance, PlannedQueue } from './plan.ts'
@@ -39,7 +38,9 @@ class Runner {
   readonly #received: Int32Array
   readonly #sent: Int32Array
   /** Of the steps that read from this one: which of `#outputs` an item goes to. */
-  readonly #routes: ((item: Item) => number)[]
+  readonly #routes: ((item: Item) => number)[] = []
+  /** How many these are. */
+  readonly #readers: number
   /** By source, how many parts of a request come before its own. */
   readonly #firstParts: number[]
   /** Which of the last steps this is. */
@@ -69,7 +70,7 @@ class Runner {
     this.#received = new Int32Array(queueWords(plan.queues[instance.inQueue]!))
     this.#sent = new Int32Array(Math.max(1, ...instance.outQueues.map(id => queueWords(plan.queues[id]!))))
     const { sources, readers } = plan.steps[instance.step]!
-    this.#routes = readers.map((_, reader) => this.#route(reader, this.#outputs.length / readers.length))
+    this.#readers = readers.length
     this.#leaf = plan.steps.filter(({ last }) => last).findIndex(({ index }) => index === instance.step)
     const leaving = sources.map(source => plan.steps[source]!.leaving)
     this.#firstParts = leaving.map((_, source) =>
@@ -81,11 +82,11 @@ class Runner {
   }
 
   /** Chooses among the queues of one reader; each has a selector of its own, so that all get an even share. */
-  #route(reader: number, queues: number): (item: Item) => number {
+  async #route(reader: number, queues: number): Promise<(item: Item) => number> {
     const first = reader * queues
     const { device, outQueues } = this.instance
     const takers = outQueues.map(id => this.shared.plan.instances.filter(({ inQueue }) => inQueue === id))
-    const select = selectorOf(this.instance.selector, {
+    const select = await plannedSelector(this.instance.selector, {
       queues,
       depth: index => this.#outputs[first + index]!.depth,
       full: index => this.#outputs[first + index]!.depth >= this.#outputs[first + index]!.capacity,
@@ -96,7 +97,9 @@ class Runner {
   }
 
   async run(): Promise<void> {
-    const kind = stepKind(this.shared.plan.steps[this.instance.step]!.kind)!
+    const kind = await plannedKind(this.shared.plan.steps[this.instance.step]!)
+    for (let reader = 0; reader < this.#readers; reader++)
+      this.#routes.push(await this.#route(reader, this.#outputs.length / this.#readers))
     const reports = { ledger: this.#ledger, ends: this.#ends, tell: this.tell }
     const step = await kind.create(stepContext(this.#memory, reports, this.worker))
     await step.warmUp?.()

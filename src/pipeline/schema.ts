@@ -1,5 +1,6 @@
 import * as v from 'valibot'
 import type { StepKind } from '../steps/step.ts'
+import { MODULE_PATH } from '../steps/user/module.ts'
 import { allNames, type Names, type Registry } from './registry.ts'
 import { didYouMean } from './suggest.ts'
 
@@ -35,11 +36,13 @@ const noName = (value: unknown, table: readonly Names[], what: string): string =
   return `no ${what} has this name; ${didYouMean(value, allNames(table), own)}`
 }
 
-const oneOf = (table: readonly Names[], what: string, meaning: string) =>
-  v.pipe(
-    v.picklist(allNames(table), issue => noName(issue.input, table, what)),
-    v.description(meaning),
-  )
+const modulePath = v.pipe(v.string(), v.regex(MODULE_PATH), v.description('A module, relative to this file'))
+
+/** A name of the table, or also a module where these are taken unseen. */
+const oneOf = (table: readonly Names[], what: string, meaning: string, open = false) => {
+  const names = v.picklist(allNames(table), issue => noName(issue.input, table, what))
+  return v.pipe(open ? v.union([names, modulePath]) : names, v.description(meaning))
+}
 
 /** An object of known keys only; an unknown key's message says which known one is nearest. */
 const exactly = <T extends Entries>(entries: T, what: string) =>
@@ -53,7 +56,7 @@ const exactly = <T extends Entries>(entries: T, what: string) =>
 const deviceMessage = 'must be a GPU number (0, 1, ...) or -1 for the CPU'
 
 /** Keys of a group that place it and connect it; RnB's, but for `clip_threshold`. */
-const wiring = (selectors: readonly Names[]) => ({
+const wiring = (selectors: readonly Names[], open?: boolean) => ({
   gpus: v.pipe(
     list(
       v.pipe(v.number(deviceMessage), v.integer(deviceMessage), v.minValue(-1, deviceMessage)),
@@ -66,7 +69,7 @@ const wiring = (selectors: readonly Names[]) => ({
     list(whole(0, 'A queue of the next step'), 'must be a list with at least one queue number'),
     v.description('Queues that the selector chooses from; the last step has none'),
   ),
-  queue_selector: oneOf(selectors, 'queue selector', 'Chooses the output queue of each item'),
+  queue_selector: oneOf(selectors, 'queue selector', 'Chooses the output queue of each item', open),
   clip_threshold: whole(1, 'Clips from which the selector large-small calls an item large (15)'),
   num_shared_tensors: whole(1, `Output slots of each instance (${DEFAULT_SLOTS}); with none free it waits`),
   num_segments: whole(1, 'Parts that the clips of a video are split into (1)'),
@@ -88,12 +91,18 @@ export const entriesOf = (kind: StepKind): Entries | undefined =>
   'entries' in kind.options ? (kind.options.entries as Entries) : undefined
 
 /** Any key may stand in the step or in a group, so none is required here: checkConfig joins both first. */
-function stepSchema(kind: StepKind, selectors: readonly Names[]) {
+function stepSchema(kind: StepKind, { selectors, open }: Registry) {
   const own = entriesOf(kind)
-  const keys = optionals({ ...own, ...wiring(selectors) })
+  const keys = optionals({ ...own, ...wiring(selectors, open) })
   const object = kind.options.type === 'strict_object' ? exactly : loosely
   const model = v.pipe(v.picklist(kind.names), v.description('Kind of step'))
   return object({ model, ...stepEntries(keys, object) }, `a step of kind ${kind.names[0]}`)
+}
+
+/** A step of the user's, whose own keys only its module knows. */
+function moduleSchema({ selectors, open }: Registry) {
+  const keys = optionals(wiring(selectors, open))
+  return loosely({ model: modulePath, ...stepEntries(keys, loosely) }, 'a step')
 }
 
 const loosely = (entries: Entries, what: string) => v.looseObject(entries, `must be ${what}`)
@@ -131,7 +140,10 @@ export const anyStepSchema = (selectors: readonly Names[]) =>
 /** The pipeline file, described once: checks use it, and its JSON Schema is generated from it. */
 export function fileSchema(registry: Registry) {
   const kinds = registry.kinds.map(kind => kind.names)
-  const steps = registry.kinds.map(kind => stepSchema(kind, registry.selectors))
+  const steps = [
+    ...registry.kinds.map(kind => stepSchema(kind, registry)),
+    ...(registry.open ? [moduleSchema(registry)] : []),
+  ]
   const step = v.variant('model', steps as never, issue => {
     if (issue.path?.at(-1)?.key !== 'model')
       return 'must be a step: an object with "model" and "queue_groups"'
@@ -143,7 +155,12 @@ export function fileSchema(registry: Registry) {
       name: v.optional(text('Name of the pipeline in outputs; the file name by default')),
       description: v.optional(text('What the pipeline is for')),
       video_path_iterator: v.optional(
-        oneOf(registry.iterators, 'video path iterator', 'Where the list of videos comes from'),
+        oneOf(
+          registry.iterators,
+          'video path iterator',
+          'Where the list of videos comes from',
+          registry.open,
+        ),
       ),
       video_root: v.optional(
         text(

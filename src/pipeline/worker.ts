@@ -2,6 +2,7 @@ import { parentPort, workerData } from 'node:worker_threads'
 import { type ClientListener, runClient } from '../client/client.ts'
 import { wasFull, wasLate } from '../client/overload.ts'
 import { Control } from '../queue/control.ts'
+import { hasModules } from '../steps/user/module.ts'
 import { runRunner } from './runner.ts'
 import { type SharedRun, STOP, type WorkerData, type WorkerMessage } from './shared.ts'
 
@@ -26,4 +27,6 @@ export async function work(): Promise<void> {
   if (data.role === 'runner') await runRunner(data.shared, data.instance, data.worker, tell)
   else runClient(data.shared, data.shared.queues[0]!, listenTo(data.shared, tell))
   tell({ type: 'finished' })
+  // What a module of the user's left behind (a timer, a socket) would keep this thread for ever.
+  if (hasModules()) process.exit()
 }

@@ -17,6 +17,8 @@ export interface RunFacts {
   ledger: Ledger
   /** Path of a request's video. */
   video(request: number): string
+  /** What is to be seen in a request's video, if its folder or an iterator says so. */
+  classOf?(request: number): string | undefined
   /** Names of the classes of each last step, in order; numbers stand for them where there are none. */
   labels?: readonly (readonly string[] | undefined)[]
   /** Requests at the start that statistics leave out. */

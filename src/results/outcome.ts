@@ -43,7 +43,7 @@ export class Outcomes {
     return {
       type: 'result',
       id: request,
-      video: facts.video(request),
+      ...this.#named(request),
       top: this.#top(request, 0),
       ...this.branches(request, errors),
       clips: ledger.clips(request),
@@ -66,10 +66,17 @@ export class Outcomes {
     startNs: number,
     { step, code, message }: Pick<ErrorLine, 'step' | 'code' | 'message'>,
   ): ErrorLine {
-    const { plan, video, ledger } = this.facts
+    const { plan, ledger } = this.facts
     const kind = plan.steps[step]?.kind ?? 'unknown'
     const intended_ms = milliseconds(ledger.intended(request) - startNs)
-    return { type: 'error', id: request, video: video(request), step, kind, code, message, intended_ms }
+    return { type: 'error', id: request, ...this.#named(request), step, kind, code, message, intended_ms }
+  }
+
+  /** The request's video, and its class if it has one. */
+  #named(request: number): { video: string; class?: string } {
+    const { facts } = this
+    const name = facts.classOf?.(request)
+    return { video: facts.video(request), ...(name !== undefined && { class: name }) }
   }
 
   #top(request: number, leaf: number): ResultLine['top'] {

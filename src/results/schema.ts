@@ -8,6 +8,7 @@ const texts = (meaning: string) => v.pipe(v.array(v.string()), v.description(mea
 const request = {
   id: count('Number of the request, from 0 in order of arrival'),
   video: text('Path of the video'),
+  class: v.optional(text('What is to be seen in it, as the folder that it lies in or an iterator says')),
 }
 
 const stepOfResult = v.object({

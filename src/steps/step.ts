@@ -85,6 +85,8 @@ export interface StepContext {
   readonly sources: number
   /** The video that a request names. */
   video(request: number): string
+  /** When a request was to arrive, in ns of the monotonic clock. */
+  arrived(request: number): number
   /** Set where the instance runs on a GPU. */
   readonly gpu?: StepGpu
   /** Host memory of a tensor that arrived, or that `allocate` gave: the filled shape only. */
@@ -134,6 +136,8 @@ export interface StepInstance {
 export interface StepKind {
   /** This project's name, then the Python class names of RnB that mean it. */
   readonly names: readonly [string, ...string[]]
+  /** The module that it comes from, an absolute path; undefined if it came with the program. */
+  readonly module?: string
   /** Schema of the keys that it understands in a step or queue group. */
   readonly options: GenericSchema
   /** Whether it can read from several steps: it waits for what all of them give of a request. */
