@@ -93,6 +93,7 @@ const runFlags = v.pipe(
     results: v.optional(v.string()),
     log_dir: v.optional(v.string()),
     quiet: v.boolean(),
+    metrics_port: v.optional(count('--metrics-port', 0, 65535)),
   }),
   v.check(
     flags => (flags.arrival !== 'poisson' && flags.arrival !== 'constant' ? true : intervalMs(flags) > 0),

@@ -108,6 +108,11 @@ function runCommandFlags<T>(parser: Argv<T>) {
       ...number,
       describe: 'drop a request that is later than this, in ms, before its next step',
     })
+    .option('metrics_port', {
+      alias: ['metrics-port'],
+      ...number,
+      describe: "port for a running job's metrics in Prometheus' format; 0: any that is free",
+    })
     .option('results', { ...text, describe: 'file for a JSON line per video; - for standard output' })
     .example(
       '$0 run -c config/demo.json -v 100 -mi 50 --results -',

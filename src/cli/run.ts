@@ -137,6 +137,28 @@ function withinMemory<T>(make: () => T): T {
   }
 }
 
+/** Serves metrics if that is asked for. @throws {UsageError} if the port is taken: the run has not begun */
+async function openMetrics(
+  { metrics_port }: RunFlags,
+  output: RunOutput,
+  launch: Launch,
+): Promise<{ close(): void } | undefined> {
+  if (metrics_port === undefined) return undefined
+  const [{ Metrics }, { serveMetrics }] = await Promise.all([
+    import('../results/metrics.ts'),
+    import('./metrics-server.ts'),
+  ])
+  try {
+    const metrics = new Metrics(output.options.facts, output.collector, () => launch.depths())
+    const server = serveMetrics(metrics, metrics_port)
+    output.people.say(`metrics: http://localhost:${server.port}/metrics`)
+    return server
+  } catch (error) {
+    output.discard()
+    throw error
+  }
+}
+
 /**
  * `rnb run`: a pipeline on videos that arrive as asked.
  * @param named videos to take once each, in place of those that the flags and the configuration name
@@ -202,9 +224,11 @@ export async function run(flags: RunFlags, named?: readonly string[]): Promise<n
     },
   })
   for (const note of plan.notes) output.people.say(`note: ${note}`)
+  const metrics = await openMetrics(flags, output, launch)
   const restoreSignals = handleSignals(launch, line => output.people.say(line))
   const ending = await launch.run()
   restoreSignals()
+  metrics?.close()
   if (ending.kind === 'usage') {
     output.discard()
     throw new UsageError(ending.message)

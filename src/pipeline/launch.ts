@@ -184,6 +184,11 @@ export class Launch {
     this.#left.resolve()
   }
 
+  /** Depth of each queue now. */
+  depths(): number[] {
+    return this.#shared.queues.map(handle => new Ring(handle).depth)
+  }
+
   /** Highest depth of each queue so far. */
   highWater(): number[] {
     return this.#shared.queues.map(handle => new Ring(handle).highWater)

@@ -66,6 +66,19 @@ export class Collector {
     return this.#failed
   }
 
+  /** Number of failures so far, by code. */
+  get failures(): ReadonlyMap<string, number> {
+    return this.#failures
+  }
+
+  /** Requests that came to their outcomes after the first `count` ones, in that order. */
+  outcomesSince(count: number): { request: number; done: boolean }[] {
+    return Array.from(this.#order.subarray(count, this.#count), request => ({
+      request,
+      done: this.#outcome[request] === STATE.done,
+    }))
+  }
+
   /** Completed requests, in the order in which they came. */
   get done(): Uint32Array {
     return this.#order.subarray(0, this.#count).filter(request => this.#outcome[request] === STATE.done)
