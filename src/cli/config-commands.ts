@@ -10,9 +10,17 @@ export function configCommands(parser: Argv): Argv {
     .command(
       'check <file>',
       'check a pipeline file; its plan as JSON on standard output. Modules that it names are run',
-      p => p.positional('file', { type: 'string', demandOption: true, describe: 'pipeline file' }),
-      async ({ file }) => {
-        const plan = checkConfigFile(file, await withModules(file, builtin))
+      p =>
+        p
+          .positional('file', { type: 'string', demandOption: true, describe: 'pipeline file' })
+          .option('per_gpu_queue', {
+            alias: 'p',
+            type: 'boolean',
+            default: false,
+            describe: 'check it for runs with this flag',
+          }),
+      async ({ file, per_gpu_queue }) => {
+        const plan = checkConfigFile(file, await withModules(file, builtin), undefined, per_gpu_queue)
         for (const line of describePlan(plan)) console.error(line)
         process.stdout.write(`${JSON.stringify({ type: 'plan', ...plan })}\n`)
       },

@@ -25,13 +25,15 @@ function defaultsOf(config: Config): Defaults {
 
 /**
  * Checks a pipeline file as a run would, on a host that has every GPU it names.
- * @returns the plan that it comes to with default flags
+ * @param perGpuQueue as with `--per_gpu_queue`
+ * @returns the plan that it comes to with default flags otherwise
  * @throws {UsageError} listing everything that is wrong
  */
 export function checkConfigFile(
   file: string,
   registry: Registry = builtin,
   defaults: (config: Config) => Defaults = defaultsOf,
+  perGpuQueue = false,
 ): Plan {
   const config = loadConfig(file, registry)
   const options: PlanOptions = {
@@ -39,7 +41,7 @@ export function checkConfigFile(
     queueSize: 500,
     videos: 2000,
     bulk: false,
-    perGpuQueue: false,
+    perGpuQueue,
     device: 'auto',
   }
   return makePlan(config, options, { gpus: Number.POSITIVE_INFINITY, driver: true })

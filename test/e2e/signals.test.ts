@@ -1,4 +1,6 @@
 import { expect, test } from 'bun:test'
+import { readdirSync, readFileSync } from 'node:fs'
+import { join } from 'node:path'
 import { loader, network, pipeline, Running, scratch } from './rnb.ts'
 
 const VIDEOS = 400
@@ -6,17 +8,20 @@ const VIDEOS = 400
 const start = (...more: string[]) =>
   new Running([
     ...['run', '-c', pipeline([loader(), network()]), '--device', 'cpu', '--results', '-'],
-    ...['-v', String(VIDEOS), '-mi', '20', '--log-dir', scratch(), ...more],
+    ...['-v', String(VIDEOS), '-mi', '20', ...more],
   ])
 
 test.each(['SIGINT', 'SIGTERM'] as const)(
   '%s: what is in flight is finished, then the summary',
   async signal => {
-    const running = start()
+    const logs = scratch()
+    const running = start('--log-dir', logs)
     await running.line()
     running.kill(signal)
     const outcome = await running.ended()
     expect(outcome.status).toBe(130)
+    const [folder] = readdirSync(logs)
+    expect(readFileSync(join(logs, folder!, 'log-meta.txt'), 'utf8')).toContain('\nTermination flag: -1\n')
     const { exit, requests } = outcome.summary
     expect(exit).toMatchObject({ status: 130, reason: 'interrupted' })
     expect(requests.completed).toBe(outcome.results.length)
