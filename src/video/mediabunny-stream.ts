@@ -49,9 +49,10 @@ function bytesOf(
   source: ArrayBuffer | SharedArrayBuffer | ArrayBufferView | undefined,
 ): Uint8Array | undefined {
   if (source === undefined) return undefined
+  // A copy: decoders keep it to compare it with the next video's, when the file has been closed.
   return ArrayBuffer.isView(source)
-    ? new Uint8Array(source.buffer, source.byteOffset, source.byteLength)
-    : new Uint8Array(source)
+    ? new Uint8Array(source.buffer, source.byteOffset, source.byteLength).slice()
+    : new Uint8Array(source).slice()
 }
 
 /** The parameter sets of a stream that has them in its packets only, and perhaps not before each keyframe. */
