@@ -137,6 +137,7 @@ async function pipelineFinding(file: string): Promise<Finding> {
     warmup: 0,
     top: 5,
     on_error: 'skip',
+    on_full: 'abort',
     quiet: true,
   }
   const what = `pipeline ${file}`
