@@ -212,6 +212,15 @@ function commandLine(argv: string[], status: { code: number }): Argv {
       const { configCommands } = await import('./config-commands.ts')
       return configCommands(parser as Argv)
     })
+    .command(
+      'types',
+      'print the types that modules of your own import: rnb types > rnb.d.ts',
+      {},
+      async () => {
+        const { declarations } = await import('./types.ts')
+        process.stdout.write(declarations())
+      },
+    )
     .strict()
     .recommendCommands()
     .version(VERSION)

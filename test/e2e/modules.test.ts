@@ -1,6 +1,7 @@
-import { expect, test } from 'bun:test'
-import { mkdirSync, writeFileSync } from 'node:fs'
+import { afterAll, expect, test } from 'bun:test'
+import { mkdirSync, readFileSync, writeFileSync } from 'node:fs'
 import { dirname, join } from 'node:path'
+import { buildFakeGpu } from '../compute/fake-gpu.ts'
 import { demo, loader, network, rnb, root, run, scratch } from './rnb.ts'
 
 type Files = Readonly<Record<string, string>>
@@ -404,4 +405,131 @@ test('a selector that gives no queue ends the run, and an iterator that gives no
     expect(status).toBe(2)
     expect(stderr).toContain(said!)
   }
+})
+
+const fake = buildFakeGpu('steps of the user on a GPU')
+afterAll(() => fake?.remove())
+const onGpu = (queues: object): object => ({ queue_groups: [{ gpus: [0], ...queues }] })
+
+test.skipIf(!fake)(
+  'steps on a GPU pass tensors in its memory: up, across and down they are the same bytes',
+  async () => {
+    const config = project(
+      [
+        loader(),
+        { model: './up.ts', ...onGpu({ in_queue: 0, out_queues: [0] }), num_shared_tensors: 2 },
+        { model: './down.ts', ...onGpu({ in_queue: 0 }) },
+      ],
+      {
+        'up.ts': `
+        import type { Step, StepContext, StepPlan, StepShape, Tensor, TimeCard } from 'rnb'
+        export default class Up implements Step {
+          static shape({ inputs, device }: StepPlan): StepShape {
+            if (device !== 0) throw new Error('not here')
+            return { outputs: [{ shape: inputs[0]!.shape, type: 'f32', memory: 'device' }] }
+          }
+          constructor(readonly context: StepContext) {}
+          run([clips]: readonly Tensor[], card: TimeCard) {
+            const [out] = card.allocate(clips!.shape[0]!)
+            if (clips!.memory !== 'host' || out!.memory !== 'device') throw new TypeError('elsewhere')
+            const gpu = this.context.gpu!
+            gpu.clear(out.pointer, clips.data.byteLength)
+            gpu.upload(out.pointer + 4, clips.data.subarray(1))
+            return { values: [{ first: clips.data[0]!, sum: clips.data.reduce((a, b) => a + b, 0) }] }
+          }
+        }`,
+        'down.ts': `
+        import type { Step, StepContext, Tensor } from 'rnb'
+        export default class Down implements Step {
+          constructor(readonly context: StepContext) {}
+          run([clips]: readonly Tensor[]) {
+            if (clips!.memory !== 'device') throw new TypeError('elsewhere')
+            const data = new Float32Array(clips!.shape.reduce((a, b) => a * b))
+            this.context.gpu!.download(clips.pointer, data)
+            return { values: [{ first: data[0]!, sum: data.reduce((a, b) => a + b, 0) }] }
+          }
+        }`,
+      },
+    )
+    const args = ['run', '-c', config, '--results', '-', '--quiet', '--share-gpu', ...quick]
+    const { status, stderr, results } = await rnb(args, { env: { ...fake!.env } })
+    expect({ status, stderr }).toEqual({ status: 0, stderr: '' })
+    expect(results).toHaveLength(3)
+    for (const { steps } of results) {
+      const [, up, down] = steps as [unknown, ...{ device: string; values: { first: number; sum: number } }[]]
+      expect([up!.device, down!.device]).toEqual(['cuda:0', 'cuda:0'])
+      expect(up!.values.first).not.toBe(0)
+      expect(down!.values.first).toBe(0)
+      expect(down!.values.sum).toBeCloseTo(up!.values.sum - up!.values.first, 0)
+    }
+  },
+)
+
+/** What a step does with its GPU, and what must be said of it. */
+const misused: [string, string, string[]][] = [
+  ['PTX that does not compile', 'gpu.load("no such thing")', ['cuModuleLoadDataEx', 'INVALID_PTX']],
+  ['a kernel that is not there', 'gpu.load(".entry a()").kernel("b", [])', ['cuModuleGetFunction']],
+  ['a parameter of no type', 'gpu.load(".entry a()").kernel("a", ["f64"])', ['no parameter is a f64']],
+  [
+    'an argument too few',
+    'gpu.load(".entry a()").kernel("a", ["u32"]).launch({ blocks: 1, threads: 1 })',
+    ['kernel a takes 1 arguments, and 0 are given'],
+  ],
+  [
+    'an argument that is no number',
+    'gpu.load(".entry a()").kernel("a", ["u32"]).launch({ blocks: 1, threads: 1 }, 0.5)',
+    ['argument 0 (u32) is 0.5'],
+  ],
+  [
+    'no threads',
+    'gpu.load(".entry a()").kernel("a", []).launch({ blocks: 1, threads: 0 })',
+    ['blocks and threads'],
+  ],
+  ['no memory', 'gpu.allocate(0)', ['allocate(0)']],
+]
+
+test.skipIf(!fake).each(misused)(
+  'a step on a GPU with %s ends the run with the place',
+  async (_, misuse, said) => {
+    const module = `export default class {\n  constructor({ gpu }) {\n    ${misuse} }\n  run() {} }`
+    const config = project([loader(), { model: './my-step.ts', ...onGpu({ in_queue: 0 }) }], {
+      'my-step.ts': module,
+    })
+    const args = ['run', '-c', config, '--quiet', '--share-gpu', ...quick]
+    const { status, stderr } = await rnb(args, { env: { ...fake!.env } })
+    expect(status).toBe(1)
+    for (const text of ['step 1 (./my-step.ts) on gpu 0', '/my-step.ts:3:', 'constructor: ', ...said])
+      expect(stderr).toContain(text)
+  },
+)
+
+test('the types that modules import: the examples hold to them, and what does not is found', async () => {
+  const { status, stdout } = await rnb(['types'])
+  expect(status).toBe(0)
+  const folder = scratch()
+  const write = (name: string, text: string) => writeFileSync(join(folder, name), text)
+  write('rnb.d.ts', stdout)
+  for (const name of ['motion-energy.ts', 'motion-energy-gpu.ts'])
+    write(name, readFileSync(join(root, 'config/examples', name), 'utf8'))
+  write(
+    'wrong.ts',
+    `import type { Outcome, Step, Tensor, VideoPathIteratorClass } from 'rnb'
+     export default class Wrong implements Step {
+       run([clips]: readonly Tensor[]): Outcome { return { values: [clips!.data] } }
+     }
+     export const also: VideoPathIteratorClass = Wrong`,
+  )
+  const check = (...files: string[]) =>
+    Bun.spawnSync(
+      [
+        join(root, 'node_modules/.bin/tsc'),
+        ...['--ignoreConfig', '--noEmit', '--strict', '--noUncheckedIndexedAccess', '--types', ''],
+        ...['--target', 'esnext', '--module', 'preserve', 'rnb.d.ts', ...files],
+      ],
+      { cwd: folder },
+    ).stdout.toString()
+  expect(check('motion-energy.ts', 'motion-energy-gpu.ts')).toBe('')
+  const faults = check('wrong.ts')
+  expect(faults).toContain('wrong.ts(3,')
+  expect(faults).toContain('wrong.ts(5,')
 })

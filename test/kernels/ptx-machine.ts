@@ -54,7 +54,7 @@ const SIZES: Readonly<Record<string, number>> = {
 
 function load(view: DataView, offset: number, type: string): Value {
   if (type === 'u8') return view.getUint8(offset)
-  if (type === 'u16') return view.getUint16(offset, true)
+  if (type === 'u16' || type === 'b16') return view.getUint16(offset, true)
   if (type === 'f32') return view.getFloat32(offset, true)
   if (type === 'u32' || type === 'b32') return view.getUint32(offset, true)
   if (type === 'u64') return Number(view.getBigUint64(offset, true))
@@ -67,6 +67,9 @@ function store(view: DataView, offset: number, type: string, value: Value): void
   else throw new Error(`st of ${type}`)
 }
 
+/** The number that the bits of half precision are. */
+const halfValue = (bits: number): number => new Float16Array(Uint16Array.of(bits).buffer)[0]!
+
 /** The bits of a number rounded to half precision, to nearest, ties to even. */
 const halfBits = (value: number): number => new Uint16Array(Float16Array.of(value).buffer)[0]!
 
@@ -78,6 +81,7 @@ const ARITHMETIC: Readonly<Record<string, (a: number, b: number, c: number) => V
   'add.u32': (a, b) => unsigned(a + b),
   'add.u64': (a, b) => a + b,
   'sub.u32': (a, b) => unsigned(a - b),
+  'add.f32': (a, b) => rounded(a + b),
   'sub.f32': (a, b) => rounded(a - b),
   'mul.f32': (a, b) => rounded(a * b),
   'mul.lo.u32': (a, b) => unsigned(Math.imul(a, b)),
@@ -106,6 +110,8 @@ const ARITHMETIC: Readonly<Record<string, (a: number, b: number, c: number) => V
   'selp.f32': (a, b, p) => (p ? a : b),
   'cvt.rn.f32.u32': a => rounded(unsigned(a)),
   'cvt.u64.u32': a => unsigned(a),
+  'abs.f32': a => Math.abs(a),
+  'cvt.f32.f16': a => halfValue(a),
   'cvt.rn.f16.f32': a => halfBits(a),
   'mov.u32': a => a,
   'mov.b32': a => unsigned(a),
@@ -124,7 +130,7 @@ function source(text: string, constants: Readonly<Record<string, number>>): Sour
   }
   if (/^-?\d+$/.test(text)) return () => Number(text)
   if (text in constants) return () => constants[text]!
-  if (/^%(tid|ctaid)\.[xyz]$/.test(text)) return ({ special }) => special[text]!
+  if (/^%n?(tid|ctaid)\.[xyz]$/.test(text)) return ({ special }) => special[text]!
   const pair = /^\{\s*(\S+),\s*(\S+)\s*\}$/.exec(text)
   if (pair) {
     const [low, high] = [source(pair[1]!, constants), source(pair[2]!, constants)]
@@ -140,7 +146,24 @@ function source(text: string, constants: Readonly<Record<string, number>>): Sour
 /** Operands of an instruction: what is in braces or brackets stays together. */
 const operandsOf = (text: string): string[] => text.match(/\{[^}]*\}|\[[^\]]*\]|[^,\s]+/g) ?? []
 
-/** A kernel that takes one struct by value. */
+/** Where each parameter of a kernel begins, each at a multiple of its size, and where the last one ends. */
+function parametersOf(header: string): { offsets: Record<string, number>; bytes: number } {
+  const offsets: Record<string, number> = {}
+  let bytes = 0
+  for (const [, align, type, name, count] of header.matchAll(
+    /\.param\s+(?:\.align\s+(\d+)\s+)?\.(\w+)\s+(\w+)(?:\[(\d+)\])?/g,
+  )) {
+    const size = type === 'b8' ? 1 : SIZES[type!]!
+    const alignment = Number(align ?? size)
+    offsets[name!] = Math.ceil(bytes / alignment) * alignment
+    bytes = offsets[name!]! + size * Number(count ?? 1)
+  }
+  return { offsets, bytes }
+}
+
+type Triple = readonly [number, number, number]
+
+/** A kernel with its parameters, as they lie in memory. */
 export class PtxKernel {
   readonly #steps: Step[] = []
   readonly #labels = new Map<string, number>()
@@ -155,25 +178,28 @@ export class PtxKernel {
     this.#parameters = new DataView(Uint8Array.from(parameters).buffer)
     const lines = ptx.split('\n').map(line => line.replace(/\/\/.*/, '').trim())
     const declared = lines.findIndex(line => line.startsWith(`.visible .entry ${entry}(`))
-    const name = /\b(\w+)\[(\d+)\]\)/.exec(lines[declared] ?? '')
-    if (name === null) throw new Error(`no kernel ${entry} with one struct`)
-    if (Number(name[2]) !== parameters.length) throw new Error(`it takes ${name[2]} bytes`)
+    if (declared < 0) throw new Error(`no kernel ${entry}`)
+    const begin = lines.indexOf('{', declared)
     // Addresses in parameter space begin at 0.
-    const constants = { [name[1]!]: 0 }
-    for (const line of lines.slice(lines.indexOf('{', declared) + 1, lines.lastIndexOf('}'))) {
+    const { offsets: constants, bytes } = parametersOf(lines.slice(declared, begin).join(' '))
+    if (bytes !== parameters.length) throw new Error(`it takes ${bytes} bytes`)
+    for (const line of lines.slice(begin + 1, lines.lastIndexOf('}'))) {
       const label = /^(\w+):$/.exec(line)
       if (label) this.#labels.set(label[1]!, this.#steps.length)
       else if (line !== '' && !line.startsWith('.')) this.#steps.push(this.#parse(line, constants))
     }
   }
 
-  /** Runs one thread. */
-  run(block: readonly [number, number, number], thread: readonly [number, number, number]): void {
+  /** Runs one thread. @param sizes blocks of the launch, and threads of a block, for a kernel that asks */
+  run(block: Triple, thread: Triple, sizes?: { blocks: Triple; threads: Triple }): void {
     const axes = ['x', 'y', 'z'] as const
     const special: Record<string, number> = {}
     axes.forEach((axis, i) => {
       special[`%ctaid.${axis}`] = block[i]!
       special[`%tid.${axis}`] = thread[i]!
+      if (!sizes) return
+      special[`%nctaid.${axis}`] = sizes.blocks[i]!
+      special[`%ntid.${axis}`] = sizes.threads[i]!
     })
     const state: Thread = { registers: new Map(), special }
     for (let at = 0; at < this.#steps.length; at++) {
