@@ -233,11 +233,13 @@ export async function run(flags: RunFlags, named?: readonly string[]): Promise<n
     output.discard()
     throw new UsageError(ending.message)
   }
+  const copied = launch.copied()
   const conclusion = conclude(ending, flags, prepared, output.collector)
   const { exit } = await output.finish({
     ...conclusion,
     endNs: monotonicNs(),
     highWater: launch.highWater(),
+    ...(copied && { copied }),
     termination: terminationOf(ending),
   })
   if (closed && ending.kind === 'interrupted') return EXIT.done

@@ -6,13 +6,14 @@ import {
   synchronizeStream,
   waitForEvent,
 } from '../../ffi/cuda/stream.ts'
-import { type CUstream, type DevicePointer, offset } from '../../ffi/cuda/types.ts'
+import { type CUstream, offset } from '../../ffi/cuda/types.ts'
 import type { Item, TensorRef } from '../queue/item.ts'
 import { SlotPool } from '../queue/slots.ts'
 import { ELEMENT_BYTES, elements } from '../queue/tensor.ts'
 import type { Ends } from '../results/ends.ts'
 import type { Ledger } from '../results/ledger.ts'
-import type { RequestFacts, StepContext } from '../steps/step.ts'
+import { CopyCounts } from '../results/traffic.ts'
+import type { DeviceTensor, RequestFacts, StepContext } from '../steps/step.ts'
 import type { Instance } from './plan.ts'
 import type { SharedRun, WorkerMessage } from './shared.ts'
 
@@ -55,6 +56,11 @@ export class InstanceMemory {
     this.#own = shared.pools.flatMap((pool, id) => (pool.instance === instance.id ? [id] : []))
   }
 
+  /** Whether `allocate` would not wait. */
+  hasRoom(): boolean {
+    return this.#own.every(id => this.#pools[id]!.free > 0)
+  }
+
   /**
    * One free slot for each output tensor, `clips` rows of it. On a GPU, what this worker's stream is asked from now on
    * waits for those who read the slots before.
@@ -87,8 +93,8 @@ export class InstanceMemory {
     return new Float32Array(memory[ref.slot]!, ref.row * rowBytes, elements(ref.shape))
   }
 
-  /** Device memory of the filled part of a tensor, and the device that it lies on. */
-  address(item: Pick<Item, 'tensors'>, tensor: number): { pointer: DevicePointer; context: DeviceContext } {
+  /** Where the filled part of a tensor lies. */
+  address(item: Pick<Item, 'tensors'>, tensor: number): DeviceTensor {
     const ref = this.#ref(item, tensor)
     const { gpu, spec } = this.shared.pools[ref.pool]!
     if (!gpu) throw new TypeError(`${this.instance.name}: tensor ${tensor} is not in device memory`)
@@ -96,6 +102,8 @@ export class InstanceMemory {
     return {
       pointer: offset(gpu.pointers[ref.slot]!, ref.row * rowBytes),
       context: this.#contextOf(gpu.device),
+      ready: gpu.ready[ref.slot]!,
+      direct: gpu.direct[this.instance.device] ?? true,
     }
   }
 
@@ -191,6 +199,22 @@ interface Reports {
   tell(message: WorkerMessage): void
 }
 
+/** Runs `body` while no other thread of the run does so for this device. @throws {Stopped} */
+function aloneOn<T>({ tuning }: SharedRun, device: number, body: () => T): T {
+  const turn = new SlotPool(tuning[device]!)
+  const slot = turn.acquire()
+  if (slot < 0) throw new Stopped()
+  try {
+    return body()
+  } finally {
+    turn.release(slot)
+  }
+}
+
+/** Which of the run's threads this is, counting those of instances. */
+const threadOf = ({ plan }: SharedRun, { id }: Instance, worker: number): number =>
+  plan.instances.slice(0, id).reduce((sum, { workers }) => sum + workers, worker)
+
 /** What a step instance sees of the run. */
 export function stepContext(
   memory: InstanceMemory,
@@ -199,6 +223,7 @@ export function stepContext(
 ): StepContext {
   const { shared, instance } = memory
   const requestVideo = new Uint32Array(shared.requestVideo)
+  const copies = new CopyCounts(shared.copies, threadOf(shared, instance, worker))
   const step = shared.plan.steps[instance.step]!
   const network = step.network === undefined ? undefined : shared.networks[step.network]
   return {
@@ -220,8 +245,11 @@ export function stepContext(
       stream: memory.gpu.stream,
       decoders: shared.decoders[instance.device],
       address: (item, tensor) => memory.address(item, tensor),
+      copied: (path, bytes) => copies.add(path, bytes),
+      alone: measure => aloneOn(shared, instance.device, measure),
     },
     view: (item, tensor) => memory.view(item, tensor),
+    hasRoom: () => memory.hasRoom(),
     allocate: clips => memory.allocate(clips),
     remark: message => tell({ type: 'note', message }),
     warn: message => tell({ type: 'warning', message }),

@@ -1,4 +1,11 @@
-import { type DeviceContext, makeCurrent, releaseContext, retainContext } from '../../ffi/cuda/context.ts'
+import {
+  type DeviceContext,
+  enablePeerAccess,
+  makeCurrent,
+  releaseContext,
+  retainContext,
+} from '../../ffi/cuda/context.ts'
+import { canAccessPeer } from '../../ffi/cuda/device.ts'
 import { allocate, free } from '../../ffi/cuda/memory.ts'
 import { Owner } from '../../ffi/cuda/owner.ts'
 import { createEvent, destroyEvent } from '../../ffi/cuda/stream.ts'
@@ -16,9 +23,14 @@ export interface DevicePool {
   ready: CUevent[]
   /** By consumer (an instance's id), of each slot: it has read it. Recorded before the slot's count falls. */
   done: Record<number, CUevent[]>
+  /** By another GPU of a consumer: whether it reads this one's memory, so that nothing need pass through the host. */
+  direct: Record<number, boolean>
 }
 
 const ALIGNMENT = 256
+
+/** RNB_P2P=0 has GPUs that could reach each other's memory pass tensors through the host's, to compare or to get by. */
+const peersAllowed = (): boolean => process.env.RNB_P2P !== '0'
 
 /** The instances that may take what this one puts out. */
 const consumersOf = (plan: Plan, { outQueues }: Instance): Instance[] =>
@@ -29,6 +41,8 @@ export class GpuMemory {
   readonly #owner = new Owner()
   readonly #contexts = new Map<number, DeviceContext>()
   readonly #decoders = new Map<number, DecoderPool>()
+  /** By consuming and producing device. */
+  readonly #direct = new Map<string, boolean>()
 
   constructor(readonly plan: Plan) {}
 
@@ -43,15 +57,36 @@ export class GpuMemory {
       what: `${instance.slots} output slots of ${instance.name}`,
       lower: 'num_shared_tensors of that step',
     }
-    const base = this.#owner.own(allocate(stride * instance.slots, purpose), free)
+    const base = this.#own(instance.device, allocate(stride * instance.slots, purpose), free)
     const slots = Array.from({ length: instance.slots }, (_, slot) => slot)
-    const ready = slots.map(() => this.#event())
+    const ready = slots.map(() => this.#event(instance.device))
     const done: Record<number, CUevent[]> = {}
-    for (const consumer of consumersOf(this.plan, instance)) {
-      this.#use(consumer.device)
-      done[consumer.id] = slots.map(() => this.#event())
+    const direct: Record<number, boolean> = {}
+    for (const { id, device } of consumersOf(this.plan, instance)) {
+      this.#use(device)
+      done[id] = slots.map(() => this.#event(device))
+      if (device !== instance.device) direct[device] = this.#reach(device, instance.device)
     }
-    return { device: instance.device, pointers: slots.map(slot => offset(base, slot * stride)), ready, done }
+    const pointers = slots.map(slot => offset(base, slot * stride))
+    return { device: instance.device, pointers, ready, done, direct }
+  }
+
+  /** How tensors get from GPU to GPU, in words. */
+  linkNotes(): string[] {
+    return [...this.#direct].map(
+      ([link, direct]) => `${link}: ${direct ? 'peer to peer' : 'through pinned memory of the host'}`,
+    )
+  }
+
+  /** Lets a GPU, which must be this thread's, read another's memory. @returns whether it can */
+  #reach(device: number, other: number): boolean {
+    const link = `gpu ${other} to gpu ${device}`
+    const known = this.#direct.get(link)
+    if (known !== undefined) return known
+    const direct = peersAllowed() && canAccessPeer(device, other)
+    if (direct) enablePeerAccess(this.#contexts.get(other)!)
+    this.#direct.set(link, direct)
+    return direct
   }
 
   /** Room for the decoders of each GPU: as many as its instances keep busy. */
@@ -64,10 +99,7 @@ export class GpuMemory {
       const pool = new DecoderPool(DecoderPool.create(mine.reduce((sum, { decoders }) => sum + decoders, 0)))
       this.#decoders.set(
         device,
-        this.#owner.own(pool, made => {
-          this.#use(device)
-          made.close()
-        }),
+        this.#own(device, pool, made => made.close()),
       )
       pools[device] = pool.handle
     }
@@ -87,8 +119,16 @@ export class GpuMemory {
     this.#owner.close()
   }
 
-  #event(): CUevent {
-    return this.#owner.own(createEvent('order'), destroyEvent)
+  #event(device: number): CUevent {
+    return this.#own(device, createEvent('order'), destroyEvent)
+  }
+
+  /** Takes over something of a device, to be freed with it as this thread's. */
+  #own<T>(device: number, made: T, free: (made: T) => void): T {
+    return this.#owner.own(made, m => {
+      this.#use(device)
+      free(m)
+    })
   }
 
   /** Makes a device this thread's: events and memory made from now on are its own. */

@@ -8,7 +8,8 @@ import { Ring } from '../queue/ring.ts'
 import { SlotPool } from '../queue/slots.ts'
 import { tensorBytes } from '../queue/tensor.ts'
 import { Ledger, type LedgerHandle, STATE } from '../results/ledger.ts'
-import type { RunSettings } from '../steps/step.ts'
+import { type CopiedBytes, CopyCounts } from '../results/traffic.ts'
+import { CPU, type RunSettings } from '../steps/step.ts'
 import { GpuMemory } from './gpu-memory.ts'
 import type { Plan } from './plan.ts'
 import { queueWords, RESULT_WORDS } from './runner.ts'
@@ -63,7 +64,9 @@ function share(options: LaunchOptions, gpus: GpuMemory): SharedRun {
   const { plan, schedule } = options
   const outputs = plan.instances.flatMap(instance => instance.outputs).length
   const workers = plan.instances.reduce((sum, instance) => sum + instance.workers, 0)
-  const control = new Control(Control.create(2 * plan.queues.length + outputs + 8))
+  const devices = [...new Set(plan.instances.map(({ device }) => device))].filter(device => device !== CPU)
+  const events = 2 * plan.queues.length + outputs + devices.length + 8
+  const control = new Control(Control.create(events))
   const pools: SharedPool[] = plan.instances.flatMap(instance =>
     instance.outputs.map((spec, output) => ({
       instance: instance.id,
@@ -90,6 +93,8 @@ function share(options: LaunchOptions, gpus: GpuMemory): SharedRun {
     results: Ring.create(Math.max(1, schedule.length * leavesOf(plan)), RESULT_WORDS, workers, control),
     pools,
     decoders: gpus.decoderPools(),
+    tuning: Object.fromEntries(devices.map(device => [device, SlotPool.create(1, control)])),
+    copies: CopyCounts.create(workers),
     ledger: options.ledger,
     schedule: shareCopy(schedule),
     requestVideo: shareCopy(options.requestVideo),
@@ -154,7 +159,7 @@ export class Launch {
     } finally {
       this.#over = true
       clearInterval(alive)
-      for (const note of this.#gpus.decoderNotes()) this.watcher.note(note)
+      for (const note of [...this.#gpus.linkNotes(), ...this.#gpus.decoderNotes()]) this.watcher.note(note)
       this.#freeGpus()
     }
     // A stop can overtake results that were ready before it.
@@ -192,6 +197,11 @@ export class Launch {
   /** Highest depth of each queue so far. */
   highWater(): number[] {
     return this.#shared.queues.map(handle => new Ring(handle).highWater)
+  }
+
+  /** Bytes of tensors that were moved to, from and between GPUs; undefined where the run uses none. */
+  copied(): CopiedBytes | undefined {
+    return Object.keys(this.#shared.tuning).length === 0 ? undefined : CopyCounts.total(this.#shared.copies)
   }
 
   /**

@@ -6,6 +6,7 @@ import type { RingHandle } from '../queue/ring.ts'
 import type { SlotPoolHandle } from '../queue/slots.ts'
 import type { TensorSpec } from '../queue/tensor.ts'
 import type { LedgerHandle } from '../results/ledger.ts'
+import type { CopyCountsHandle } from '../results/traffic.ts'
 import type { RunSettings } from '../steps/step.ts'
 import type { DecoderPoolHandle } from '../video/nvdec/pool.ts'
 import type { DevicePool } from './gpu-memory.ts'
@@ -40,6 +41,10 @@ export interface SharedRun {
   pools: SharedPool[]
   /** Decoders by GPU. */
   decoders: Record<number, DecoderPoolHandle>
+  /** By GPU: its one slot is held by the thread that measures there. */
+  tuning: Record<number, SlotPoolHandle>
+  /** What each thread of an instance moved to, from and between GPUs. */
+  copies: CopyCountsHandle
   ledger: LedgerHandle
   /** Intended arrival of each request, float64 ns after the start. */
   schedule: SharedArrayBuffer

@@ -1,4 +1,5 @@
 import * as v from 'valibot'
+import { COPY_PATHS } from './traffic.ts'
 
 const count = (meaning: string) => v.pipe(v.number(), v.integer(), v.minValue(0), v.description(meaning))
 const number = (meaning: string) => v.pipe(v.number(), v.description(meaning))
@@ -224,6 +225,23 @@ export const summarySchema = v.pipe(
     clips: count('Clips of all results'),
     frames_needed: count('Frames in the clips of all results'),
     frames_decoded: count('Frames decoded for them'),
+    copies: v.optional(
+      v.pipe(
+        v.array(
+          v.object({
+            path: v.pipe(
+              v.picklist(COPY_PATHS),
+              v.description(
+                'Within a GPU (gather), from one to another straight (peer) or through the host (pinned), from and to the host',
+              ),
+            ),
+            bytes: count('Bytes of tensors in all, those of failed videos included'),
+            bytes_per_video: rate('The same for each completed request'),
+          }),
+        ),
+        v.description('What tensors of the videos were moved by, where GPUs were used'),
+      ),
+    ),
     failures: v.pipe(v.record(v.string(), v.number()), v.description('Number of errors by code')),
     queues: v.array(
       v.object({

@@ -7,6 +7,7 @@ import type { ExitReason, SummaryLine } from './schema.ts'
 import { distribution, mean, milliseconds, percentileWarnings, varianceInflation } from './statistics.ts'
 import { measuringWindow, ratePerSecond } from './throughput.ts'
 import type { TimeCards } from './time-card.ts'
+import { COPY_PATHS, type CopiedBytes } from './traffic.ts'
 import type { UnixClock } from './unix-clock.ts'
 
 /** A client that is later at p99 than both of these does not keep to its schedule: it shows in latencies. */
@@ -24,6 +25,8 @@ export interface RunEnd {
   clock: UnixClock
   /** Highest depth of each queue, in the plan's order. */
   highWater: readonly number[]
+  /** Bytes of tensors moved to, from and between GPUs, where there are any. */
+  copied?: CopiedBytes
   /** Folder of logs, if there is one. */
   logDir?: string
 }
@@ -102,6 +105,15 @@ function branches(
         latency_ms: distribution(Float64Array.from(measured, latency)),
       }
     }),
+  }
+}
+
+/** Bytes that tensors were moved by, each way. */
+function copies({ copied, done }: RunEnd & Counted): Pick<SummaryLine, 'copies'> {
+  if (!copied) return {}
+  const perVideo = (bytes: number) => (done.length > 0 ? rounded(bytes / done.length) : null)
+  return {
+    copies: COPY_PATHS.map(path => ({ path, bytes: copied[path], bytes_per_video: perVideo(copied[path]) })),
   }
 }
 
@@ -198,6 +210,7 @@ function figures(facts: RunFacts, cards: TimeCards, end: RunEnd & Counted) {
     clips: total(done, request => ledger.clips(request)),
     frames_needed: total(done, request => ledger.framesNeeded(request)),
     frames_decoded: total(done, request => ledger.framesDecoded(request)),
+    ...copies(end),
     failures: end.failures,
     queues: plan.queues.map(({ name, capacity }, id) => ({
       name,

@@ -1,9 +1,10 @@
 import * as v from 'valibot'
-import { copyPeer } from '../../ffi/cuda/memory.ts'
+import { copy } from '../../ffi/cuda/memory.ts'
 import { offset } from '../../ffi/cuda/types.ts'
 import { UsageError } from '../errors.ts'
 import type { Item } from '../queue/item.ts'
 import { tensorBytes } from '../queue/tensor.ts'
+import { GpuTransfer } from './gpu-transfer.ts'
 import { CPU, type Emit, type StepContext, type StepInstance, type StepKind } from './step.ts'
 
 const batcherOptions = v.strictObject({
@@ -34,7 +35,12 @@ function groupsWithin(items: readonly Item[], most: number): Item[][] {
 }
 
 class Batcher implements StepInstance {
-  constructor(readonly context: StepContext) {}
+  readonly #transfer: GpuTransfer | undefined
+
+  constructor(readonly context: StepContext) {
+    const { gpu, inputs } = context
+    if (gpu) this.#transfer = new GpuTransfer(gpu, Math.max(0, ...inputs.map(tensorBytes)))
+  }
 
   run(items: readonly Item[], emit: Emit): void {
     for (const group of groupsWithin(items, this.context.outputs[0]!.shape[0]!)) this.#joinAll(group, emit)
@@ -70,9 +76,16 @@ class Batcher implements StepInstance {
       const { shape } = item.tensors[tensor]!
       const bytes = tensorBytes({ ...this.context.outputs[tensor]!, shape })
       const to = offset(target.pointer, at)
-      copyPeer(to, target.context, source.pointer, source.context, bytes, gpu.stream)
+      if (source.context.index === target.context.index) {
+        copy(to, source.pointer, bytes, gpu.stream)
+        gpu.copied('gather', bytes)
+      } else this.#transfer!.copy(to, source, bytes, gpu.stream)
       at += bytes
     }
+  }
+
+  close(): void {
+    this.#transfer?.close()
   }
 }
 

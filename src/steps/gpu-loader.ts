@@ -99,6 +99,7 @@ class UploadingReader {
     const length = this.#interleave(clips.length)
     // From memory that is not page-locked, it has been read when the call returns: it can be written again.
     upload(out, ptr(this.#pixels), HALF_BYTES * length, this.gpu.stream)
+    this.gpu.copied('upload', HALF_BYTES * length)
     return facts
   }
 

@@ -1,23 +1,15 @@
-import { ptr, toArrayBuffer } from 'bun:ffi'
-import {
-  allocate,
-  allocatePinned,
-  copyPeer,
-  download,
-  free,
-  freePinned,
-  upload,
-} from '../../ffi/cuda/memory.ts'
+import { toArrayBuffer } from 'bun:ffi'
+import { allocate, allocatePinned, download, free, freePinned } from '../../ffi/cuda/memory.ts'
 import { Owner } from '../../ffi/cuda/owner.ts'
 import { createEvent, destroyEvent, recordEvent, synchronizeEvent } from '../../ffi/cuda/stream.ts'
-import { type CUevent, type DevicePointer, offset, type PinnedPointer } from '../../ffi/cuda/types.ts'
+import type { CUevent, DevicePointer, PinnedPointer } from '../../ffi/cuda/types.ts'
 import { createCudaExecutor } from '../compute/cuda/create.ts'
 import type { CudaExecutor } from '../compute/cuda/executor.ts'
-import { planarStrides, steppedStrides } from '../compute/cuda/layout.ts'
 import type { Item } from '../queue/item.ts'
 import { elements, type TensorSpec, tensorBytes } from '../queue/tensor.ts'
+import { Gatherer } from './gpu-gatherer.ts'
 import type { NetworkOptions } from './network.ts'
-import type { Emit, StepContext, StepGpu, StepInstance } from './step.ts'
+import type { Emit, StepContext, StepInstance } from './step.ts'
 
 /** Where logits of one batch go on their way to the host. */
 interface Readback {
@@ -41,33 +33,24 @@ export function createGpuExecutor(context: StepContext, input: TensorSpec): Cuda
   const options = context.options as NetworkOptions
   const { settings, gpu } = context
   if (!settings.network) throw new Error(`${context.name}: the run has no network`)
-  const { executor, note, warning } = createCudaExecutor({
-    network: settings.network,
-    startIndex: options.start_index,
-    endIndex: options.end_index,
-    frames: settings.clip.frames,
-    size: settings.clip.size,
-    maxClips: input.shape[0]! * context.batch,
-    device: gpu!.context.index,
-    stream: gpu!.stream,
-    precision: options.precision,
-    kernels: options.kernels,
-  })
+  const { network } = settings
+  const create = () =>
+    createCudaExecutor({
+      network,
+      startIndex: options.start_index,
+      endIndex: options.end_index,
+      frames: settings.clip.frames,
+      size: settings.clip.size,
+      maxClips: input.shape[0]! * context.batch,
+      device: gpu!.context.index,
+      stream: gpu!.stream,
+      precision: options.precision,
+      kernels: options.kernels,
+    })
+  const { executor, note, warning } = gpu!.alone(create)
   context.remark(`step ${context.step} (${options.start_index} to ${options.end_index}): ${note}`)
   if (warning !== undefined) context.warn(`${context.name}: ${warning}`)
   return executor
-}
-
-/** Copies clips in the order of the executor's input, of its type or another, to the next batch. */
-export function placeClips(
-  executor: CudaExecutor,
-  from: DevicePointer,
-  type: TensorSpec['type'],
-  clips: number,
-  at: number,
-): void {
-  if (executor.input.type === type) executor.gather(from, clips, at)
-  else executor.arrange(from, type, steppedStrides(executor.input, [1, 1, 1]), clips, at)
 }
 
 /** Logits from the GPU to slots in the host's memory, some batches behind. */
@@ -103,8 +86,10 @@ export class LogitsReadback {
   /** The stream has been asked for the logits of `out`. */
   begin(out: Item, readback: Readback): void {
     const bytes = 4 * elements(out.tensors[0]!.shape)
-    download(readback.pinned, readback.device, bytes, this.context.gpu!.stream)
-    recordEvent(readback.arrived, this.context.gpu!.stream)
+    const { stream, copied } = this.context.gpu!
+    download(readback.pinned, readback.device, bytes, stream)
+    copied('download', bytes)
+    recordEvent(readback.arrived, stream)
     this.#pending.push({ out, readback })
   }
 
@@ -120,62 +105,6 @@ export class LogitsReadback {
     logits.set(readback.view.subarray(0, logits.length))
     this.#spare.push(readback)
     emit(out)
-  }
-
-  close(): void {
-    this.#owner.close()
-  }
-}
-
-/** Puts items' clips together in an executor's input, from wherever they lie. */
-class Gatherer {
-  readonly #owner = new Owner()
-  /** For clips that come from the host, or from another GPU. */
-  #staging: { memory: DevicePointer; bytes: number } | undefined
-
-  constructor(
-    readonly context: StepContext,
-    readonly gpu: StepGpu,
-    readonly executor: CudaExecutor,
-    readonly input: TensorSpec,
-  ) {}
-
-  gather(items: readonly Item[]): void {
-    let at = 0
-    for (const item of items) {
-      const clips = item.tensors[0]!.shape[0]!
-      if (this.input.memory === 'device') this.#fromDevice(item, clips, at)
-      else this.#fromHost(item, clips, at)
-      at += clips
-    }
-  }
-
-  #fromDevice(item: Item, clips: number, at: number): void {
-    const { pointer, context } = this.gpu.address(item, 0)
-    const bytes = tensorBytes({ ...this.input, shape: item.tensors[0]!.shape })
-    let from = pointer
-    if (context.index !== this.gpu.context.index) {
-      from = offset(this.#stage(), (bytes / clips) * at)
-      copyPeer(from, this.gpu.context, pointer, context, bytes, this.gpu.stream)
-    }
-    placeClips(this.executor, from, this.input.type, clips, at)
-  }
-
-  #fromHost(item: Item, clips: number, at: number): void {
-    const view = this.context.view(item, 0)
-    const to = offset(this.#stage(), (view.byteLength / clips) * at)
-    // Memory that is not page-locked has been read when this returns: the slot may be filled again.
-    upload(to, ptr(view), view.byteLength, this.gpu.stream)
-    this.executor.arrange(to, 'f32', planarStrides(this.executor.input), clips, at)
-  }
-
-  #stage(): DevicePointer {
-    if (!this.#staging) {
-      const bytes = tensorBytes(this.input) * this.context.batch
-      const purpose = { what: `clips on their way to ${this.context.name}`, lower: 'the batch size (-b)' }
-      this.#staging = { memory: this.#owner.own(allocate(bytes, purpose), free), bytes }
-    }
-    return this.#staging.memory
   }
 
   close(): void {
@@ -200,6 +129,8 @@ export class GpuNetwork implements StepInstance {
   run(items: readonly Item[], emit: Emit): void {
     const shares = items.flatMap(item => item.shares)
     const clips = items.reduce((sum, item) => sum + item.tensors[0]!.shape[0]!, 0)
+    // The slots that it would wait for may be those of batches under way.
+    if (!this.context.hasRoom()) this.#readback?.settle(emit)
     const out: Item = { shares, ...this.context.allocate(clips), values: items.flatMap(item => item.values) }
     const readback = this.#readback?.next(emit)
     this.#gatherer.gather(items)

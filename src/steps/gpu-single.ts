@@ -5,8 +5,9 @@ import type { Item } from '../queue/item.ts'
 import { type TensorSpec, tensorBytes } from '../queue/tensor.ts'
 import type { ClipOptions } from './clip-options.ts'
 import { loadClips } from './clips.ts'
+import { placeClips } from './gpu-gatherer.ts'
 import { GpuReader, gpuClipShape } from './gpu-loader.ts'
-import { createGpuExecutor, LogitsReadback, placeClips } from './gpu-network.ts'
+import { createGpuExecutor, LogitsReadback } from './gpu-network.ts'
 import type { Emit, StepContext, StepInstance } from './step.ts'
 
 /** Loader and network in one step on a GPU: nothing overlaps, as in RnB. */
@@ -39,7 +40,7 @@ export class GpuSingle implements StepInstance {
   #classify(out: Item, emit: Emit): void {
     const clips = out.tensors[0]!.shape[0]!
     const readback = this.#readback.next(emit)
-    placeClips(this.#executor, this.#clips, 'f16', clips, 0)
+    placeClips(this.context.gpu!, this.#executor, this.#clips, 'f16', clips, 0)
     this.#executor.launch(clips, readback.device)
     this.#readback.begin(out, readback)
     this.#readback.settle(emit)

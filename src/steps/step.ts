@@ -1,10 +1,11 @@
 import type { GenericSchema } from 'valibot'
 import type { DeviceContext } from '../../ffi/cuda/context.ts'
-import type { CUstream, DevicePointer } from '../../ffi/cuda/types.ts'
+import type { CUevent, CUstream, DevicePointer } from '../../ffi/cuda/types.ts'
 import type { Architecture } from '../../models/architecture.ts'
 import type { Network } from '../../models/network.ts'
 import type { Item } from '../queue/item.ts'
 import type { TensorSpec } from '../queue/tensor.ts'
+import type { CopyPath } from '../results/traffic.ts'
 import type { DecoderPoolHandle } from '../video/nvdec/pool.ts'
 
 /** -1 is the CPU; 0 and up are CUDA devices as numbered under CUDA_VISIBLE_DEVICES (RnB's rule). */
@@ -54,14 +55,33 @@ export interface StepPlace {
   resident: boolean
 }
 
+/** A tensor in a GPU's memory. */
+export interface DeviceTensor {
+  /** Its filled rows. */
+  readonly pointer: DevicePointer
+  /** Of the device that it lies on. */
+  readonly context: DeviceContext
+  /** Its producer has filled it. */
+  readonly ready: CUevent
+  /** It lies on this GPU, or on one whose memory this one reaches. */
+  readonly direct: boolean
+}
+
 /** The GPU of an instance: its thread has the device's primary context, and one stream that all its work is put on. */
 export interface StepGpu {
   readonly context: DeviceContext
   readonly stream: CUstream
   /** The device's decoders, which all threads of the run share; undefined if no step planned to use them. */
   readonly decoders?: DecoderPoolHandle
-  /** Device memory of a tensor's filled rows, and the device that it lies on. */
-  address(item: Pick<Item, 'tensors'>, tensor: number): { pointer: DevicePointer; context: DeviceContext }
+  /** Where a tensor of an item lies. */
+  address(item: Pick<Item, 'tensors'>, tensor: number): DeviceTensor
+  /** Counts bytes of tensors that were put on the stream to be moved. */
+  copied(path: CopyPath, bytes: number): void
+  /**
+   * Runs what measures on this GPU while no other thread of the run does: they would disturb each other.
+   * @throws {Stopped} if the run is stopped meanwhile
+   */
+  alone<T>(measure: () => T): T
 }
 
 /** What an instance may use while it runs. */
@@ -91,6 +111,8 @@ export interface StepContext {
   readonly gpu?: StepGpu
   /** Host memory of a tensor that arrived, or that `allocate` gave: the filled shape only. */
   view(item: Item, tensor: number): Float32Array
+  /** Whether there is a free slot for each output tensor: `allocate` would not wait. */
+  hasRoom(): boolean
   /** A free slot for each output tensor; waits while there is none. `clips` rows of it will be filled. */
   allocate(clips: number): Pick<Item, 'tensors'>
   /** Says something of this run in its summary, once, however many instances say it. */

@@ -1,8 +1,18 @@
 // A stand-in for a GPU, its driver and cuDNN, for tests where there is none. Device memory is the host's; everything put
-// on a stream is done at once, by the definitions of the kernels of kernels/network.ptx and kernels/convolution and of
-// cuDNN's fused convolution, and what is captured is kept and done when the graph is launched. It is far too slow for anything else.
+// on a stream is done at once, by the definitions of the kernels of kernels/network.ptx and kernels/convolution and
+// of cuDNN's fused convolution, and what is captured is kept and done when the graph is launched. It is far too slow for
+// anything else.
+// NVDEC is there without an engine, so that what decodes on the CPU does it all, and NVML as far as it is asked.
 //
-// FAKE_WRONG_KERNELS: kernels/convolution adds 1 to each output. FAKE_GPUS: how many devices there are (1). FAKE_GPU_MIB: memory of all together (4096).
+// FAKE_GPUS: how many devices there are (1). FAKE_GPU_MIB: memory of each (4096).
+// FAKE_NO_PEER: no device reaches another's memory. FAKE_CUDNN_WRONG: convolutions are a little off.
+// FAKE_WRONG_KERNELS: kernels/convolution adds 1 to each output.
+// FAKE_QUICK: a thread's convolutions do nothing before it has recorded a graph: what they are measured for takes long.
+// FAKE_GPU_USER: a process that NVML names as using the devices.
+// FAKE_FAULT, as `cuGraphLaunch 3 700`: at its fourth call (counted from 0, in all threads) it fails with that status. If
+// the status is of the kind after which a device is lost, all later calls fail with it; of a launch, only those.
+//
+// What real drivers may let pass is refused: streams, events and memory used with another device as the thread's.
 #include <math.h>
 #include <pthread.h>
 #include <stdint.h>
@@ -14,24 +24,57 @@
 typedef _Float16 half;
 typedef uint64_t u64;
 typedef uint32_t u32;
-enum { OK = 0, INVALID_VALUE = 1, OUT_OF_MEMORY = 2, INVALID_PTX = 218, NOT_FOUND = 500, NOT_SUPPORTED = 801, CAPTURE_UNSUPPORTED = 900 };
+enum {
+  OK = 0, INVALID_VALUE = 1, OUT_OF_MEMORY = 2, NO_CONTEXT = 201, ECC = 214, INVALID_PTX = 218, INVALID_HANDLE = 400,
+  NOT_FOUND = 500, ILLEGAL_ADDRESS = 700, PEER_NOT_ENABLED = 705, LAUNCH_FAILED = 719, NOT_SUPPORTED = 801,
+  CAPTURE_UNSUPPORTED = 900
+};
+enum { DEVICES = 8 };
 
 static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
-static long used, alive;
+static long used[DEVICES], alive;
+static __thread u64 current;
+static __thread int recorded;
+static int here(void) { return current - 0x1000; }
 static u64 setting(const char *name, u64 other) { return getenv(name) ? strtoull(getenv(name), 0, 10) : other; }
 static u64 capacity(void) { return setting("FAKE_GPU_MIB", 4096) << 20; }
-static void count(long objects, long bytes) {
+static void count(long objects, int device, long bytes) {
   pthread_mutex_lock(&lock);
-  alive += objects, used += bytes;
+  alive += objects, used[device] += bytes;
   pthread_mutex_unlock(&lock);
 }
+
+// ---- Faults.
+
+static int lost[DEVICES], calls;
+/** What a call on this thread's device is to answer, if anything but what it does. */
+static int fault(const char *call) {
+  if (!current) return NO_CONTEXT;
+  const char *asked = getenv("FAKE_FAULT");
+  if (!asked) return OK;
+  char which[64];
+  int after, status, answer = OK;
+  sscanf(asked, "%63s %d %d", which, &after, &status);
+  pthread_mutex_lock(&lock);
+  if (lost[here()]) answer = lost[here()];
+  else if (!strcmp(which, call) && calls++ == after) {
+    int launch = !strcmp(call, "cuGraphLaunch") || !strcmp(call, "cuLaunchKernel");
+    int sticky = status == ECC || status == ILLEGAL_ADDRESS || status == LAUNCH_FAILED;
+    if (sticky) lost[here()] = status;
+    if (!sticky || !launch) answer = status;
+  }
+  pthread_mutex_unlock(&lock);
+  return answer;
+}
+#define MAY_FAIL do { int status = fault(__func__); if (status) return status; } while (0)
 /** Things that were made and not given back; contexts, too. */
 long fakeGpuAlive(void) { return alive; }
 
 // ---- Work: done at once, or kept while its stream is being captured.
 
 struct Work { void (*run)(struct Work *); struct Work *next; };
-struct Stream { int capturing; struct Work *first, **last; };
+struct Stream { int capturing; u64 context; struct Work *first, **last; };
+struct Event { double ms; u64 context; };
 struct Graph { struct Work *first; };
 
 static void perform(struct Work *work, size_t bytes, struct Stream *stream) {
@@ -53,6 +96,12 @@ int cuDriverGetVersion(int *version) { return *version = 13000, OK; }
 static const char *const NAMES[][3] = {
   [INVALID_VALUE] = { "CUDA_ERROR_INVALID_VALUE", "invalid argument" },
   [OUT_OF_MEMORY] = { "CUDA_ERROR_OUT_OF_MEMORY", "out of memory" },
+  [NO_CONTEXT] = { "CUDA_ERROR_INVALID_CONTEXT", "invalid device context" },
+  [ECC] = { "CUDA_ERROR_ECC_UNCORRECTABLE", "uncorrectable ECC error encountered" },
+  [INVALID_HANDLE] = { "CUDA_ERROR_INVALID_HANDLE", "invalid resource handle" },
+  [ILLEGAL_ADDRESS] = { "CUDA_ERROR_ILLEGAL_ADDRESS", "an illegal memory access was encountered" },
+  [PEER_NOT_ENABLED] = { "CUDA_ERROR_PEER_ACCESS_NOT_ENABLED", "peer access has not been enabled" },
+  [LAUNCH_FAILED] = { "CUDA_ERROR_LAUNCH_FAILED", "unspecified launch failure" },
   [INVALID_PTX] = { "CUDA_ERROR_INVALID_PTX", "a PTX JIT compilation failed" },
   [NOT_FOUND] = { "CUDA_ERROR_NOT_FOUND", "named symbol not found" },
   [NOT_SUPPORTED] = { "CUDA_ERROR_NOT_SUPPORTED", "operation not supported" },
@@ -74,43 +123,92 @@ int cuDeviceGetName(char *name, int bytes, int device) { return snprintf(name, b
 int cuDeviceGetAttribute(int *value, int which, int device) { return *value = which == 75 ? 9 : which == 76 ? 0 : 4, OK; }
 int cuDeviceGetUuid_v2(char *uuid, int device) { return memset(uuid, 0x10 + device, 16), OK; }
 int cuDeviceTotalMem_v2(u64 *bytes, int device) { return *bytes = capacity(), OK; }
-int cuDeviceCanAccessPeer(int *can, int device, int peer) { return *can = device != peer, OK; }
+int cuDeviceCanAccessPeer(int *can, int device, int peer) { return *can = device != peer && !getenv("FAKE_NO_PEER"), OK; }
 
-static __thread u64 current;
-int cuDevicePrimaryCtxRetain(u64 *context, int device) { return *context = 0x1000 + device, count(1, 0), OK; }
-int cuDevicePrimaryCtxRelease_v2(int device) { return count(-1, 0), OK; }
+int cuDevicePrimaryCtxRetain(u64 *context, int device) { return *context = 0x1000 + device, count(1, 0, 0), OK; }
+int cuDevicePrimaryCtxRelease_v2(int device) { return count(-1, 0, 0), OK; }
 int cuCtxSetCurrent(u64 context) { return current = context, OK; }
 int cuCtxGetCurrent(u64 *context) { return *context = current, OK; }
-int cuCtxSynchronize(void) { return OK; }
-int cuCtxEnablePeerAccess(u64 context, u32 flags) { return OK; }
+int cuCtxSynchronize(void) { MAY_FAIL; return OK; }
+static char reaches[DEVICES][DEVICES];
+int cuCtxEnablePeerAccess(u64 context, u32 flags) {
+  if (!current || getenv("FAKE_NO_PEER")) return INVALID_VALUE;
+  return reaches[here()][context - 0x1000] = 1, OK;
+}
 
-int cuMemGetInfo_v2(u64 *unused, u64 *total) { return *total = capacity(), *unused = *total - used, OK; }
+struct Memory { u64 room; int device; struct Memory *next; };
+static struct Memory *memories;
+/** The device that an address is on; -1 for the host's memory. */
+static int deviceOf(const void *address) {
+  int device = -1;
+  pthread_mutex_lock(&lock);
+  for (struct Memory *m = memories; m; m = m->next)
+    if ((char *)address >= (char *)m + 256 && (char *)address < (char *)m + m->room) device = m->device;
+  pthread_mutex_unlock(&lock);
+  return device;
+}
+int cuMemGetInfo_v2(u64 *unused, u64 *total) {
+  MAY_FAIL;
+  return *total = capacity(), *unused = *total - used[here()], OK;
+}
 int cuMemAlloc_v2(u64 *pointer, u64 bytes) {
-  if (!current) return 201;
-  if (bytes > capacity() - used) return OUT_OF_MEMORY;
+  MAY_FAIL;
+  if (bytes > capacity() - used[here()]) return OUT_OF_MEMORY;
   u64 room = (bytes + 511) / 256 * 256;
-  char *memory = aligned_alloc(256, room);
-  *(u64 *)memory = room;
+  struct Memory *memory = aligned_alloc(256, room);
+  pthread_mutex_lock(&lock);
+  *memory = (struct Memory){ room, here(), memories };
+  memories = memory;
+  pthread_mutex_unlock(&lock);
   *pointer = (u64)memory + 256;
-  count(1, room);
+  count(1, here(), room);
   return OK;
 }
-int cuMemFree_v2(u64 pointer) { return count(-1, -*(long *)(pointer - 256)), free((void *)(pointer - 256)), OK; }
-int cuMemHostAlloc(void **pointer, u64 bytes, u32 flags) { return *pointer = malloc(bytes), count(1, 0), OK; }
-int cuMemFreeHost(void *pointer) { return count(-1, 0), free(pointer), OK; }
-int cuMemHostRegister_v2(void *pointer, u64 bytes, u32 flags) { return count(1, 0), OK; }
-int cuMemHostUnregister(void *pointer) { return count(-1, 0), OK; }
+int cuMemFree_v2(u64 pointer) {
+  MAY_FAIL;
+  struct Memory *memory = (void *)(pointer - 256), **link = &memories;
+  if (memory->device != here()) return INVALID_VALUE;
+  pthread_mutex_lock(&lock);
+  while (*link != memory) link = &(*link)->next;
+  *link = memory->next;
+  pthread_mutex_unlock(&lock);
+  count(-1, here(), -(long)memory->room);
+  return free(memory), OK;
+}
+int cuMemHostAlloc(void **pointer, u64 bytes, u32 flags) { MAY_FAIL; return *pointer = malloc(bytes), count(1, 0, 0), OK; }
+int cuMemFreeHost(void *pointer) { return count(-1, 0, 0), free(pointer), OK; }
+int cuMemHostRegister_v2(void *pointer, u64 bytes, u32 flags) { return count(1, 0, 0), OK; }
+int cuMemHostUnregister(void *pointer) { return count(-1, 0, 0), OK; }
 
 struct Copy { struct Work work; void *to; const void *from; u64 bytes; };
 static void copy(struct Work *work) { struct Copy *c = (void *)work; memmove(c->to, c->from, c->bytes); }
 static int copies(void *to, const void *from, u64 bytes, struct Stream *stream) {
   struct Copy c = { { copy }, to, from, bytes };
+  if (stream->context != current) return INVALID_HANDLE;
   return perform(&c.work, sizeof c, stream), OK;
 }
-int cuMemcpyHtoDAsync_v2(void *to, void *from, u64 bytes, struct Stream *stream) { return copies(to, from, bytes, stream); }
-int cuMemcpyDtoHAsync_v2(void *to, void *from, u64 bytes, struct Stream *stream) { return copies(to, from, bytes, stream); }
-int cuMemcpyDtoDAsync_v2(void *to, void *from, u64 bytes, struct Stream *stream) { return copies(to, from, bytes, stream); }
-int cuMemcpyPeerAsync(void *to, u64 a, void *from, u64 b, u64 bytes, struct Stream *stream) { return copies(to, from, bytes, stream); }
+/** Ends of a copy must lie where its call says: on this thread's device, or with the host. */
+static int misplaced(const void *to, int toHere, const void *from, int fromHere) {
+  return deviceOf(to) != (toHere ? here() : -1) || deviceOf(from) != (fromHere ? here() : -1);
+}
+int cuMemcpyHtoDAsync_v2(void *to, void *from, u64 bytes, struct Stream *stream) {
+  MAY_FAIL;
+  return misplaced(to, 1, from, 0) ? INVALID_VALUE : copies(to, from, bytes, stream);
+}
+int cuMemcpyDtoHAsync_v2(void *to, void *from, u64 bytes, struct Stream *stream) {
+  MAY_FAIL;
+  return misplaced(to, 0, from, 1) ? INVALID_VALUE : copies(to, from, bytes, stream);
+}
+int cuMemcpyDtoDAsync_v2(void *to, void *from, u64 bytes, struct Stream *stream) {
+  MAY_FAIL;
+  return misplaced(to, 1, from, 1) ? INVALID_VALUE : copies(to, from, bytes, stream);
+}
+int cuMemcpyPeerAsync(void *to, u64 a, void *from, u64 b, u64 bytes, struct Stream *stream) {
+  MAY_FAIL;
+  if (deviceOf(to) != a - 0x1000 || deviceOf(from) != b - 0x1000) return INVALID_VALUE;
+  if (a != b && !reaches[here()][b - 0x1000]) return PEER_NOT_ENABLED;
+  return copies(to, from, bytes, stream);
+}
 
 struct Fill { struct Work work; u32 *to; u32 value; u64 bytes; int wide; };
 static void fill(struct Work *work) {
@@ -120,6 +218,7 @@ static void fill(struct Work *work) {
 }
 int cuMemsetD8Async(void *to, unsigned char value, u64 bytes, struct Stream *stream) {
   struct Fill f = { { fill }, to, value, bytes, 0 };
+  if (stream->context != current || deviceOf(to) != here()) return INVALID_HANDLE;
   return perform(&f.work, sizeof f, stream), OK;
 }
 int cuMemsetD32Async(void *to, u32 value, u64 words, struct Stream *stream) {
@@ -129,31 +228,47 @@ int cuMemsetD32Async(void *to, u32 value, u64 words, struct Stream *stream) {
 
 // ---- Streams and events.
 
-int cuStreamCreate(struct Stream **stream, u32 flags) { return *stream = calloc(1, sizeof **stream), count(1, 0), OK; }
-int cuStreamDestroy_v2(struct Stream *stream) { return free(stream), count(-1, 0), OK; }
-int cuStreamSynchronize(struct Stream *stream) { return stream->capturing ? CAPTURE_UNSUPPORTED : OK; }
-int cuStreamQuery(struct Stream *stream) { return OK; }
-int cuStreamWaitEvent(struct Stream *stream, double *event, u32 flags) { return OK; }
-int cuEventCreate(double **event, u32 flags) { return *event = calloc(1, 8), count(1, 0), OK; }
-int cuEventDestroy_v2(double *event) { return free(event), count(-1, 0), OK; }
-int cuEventRecord(double *event, struct Stream *stream) {
-  struct timespec now;
-  clock_gettime(CLOCK_MONOTONIC, &now);
-  return *event = now.tv_sec * 1e3 + now.tv_nsec / 1e6, OK;
+int cuStreamCreate(struct Stream **stream, u32 flags) {
+  MAY_FAIL;
+  *stream = calloc(1, sizeof **stream);
+  (*stream)->context = current;
+  return count(1, 0, 0), OK;
 }
-int cuEventSynchronize(double *event) { return OK; }
-int cuEventQuery(double *event) { return OK; }
-int cuEventElapsedTime(float *ms, double *start, double *end) { return *ms = *end - *start + 1e-3, OK; }
+int cuStreamDestroy_v2(struct Stream *stream) { return free(stream), count(-1, 0, 0), OK; }
+int cuStreamSynchronize(struct Stream *stream) { MAY_FAIL; return stream->capturing ? CAPTURE_UNSUPPORTED : OK; }
+int cuStreamQuery(struct Stream *stream) { MAY_FAIL; return OK; }
+int cuStreamWaitEvent(struct Stream *stream, struct Event *event, u32 flags) {
+  MAY_FAIL;
+  return stream->context != current ? INVALID_HANDLE : OK;
+}
+int cuEventCreate(struct Event **event, u32 flags) {
+  MAY_FAIL;
+  *event = calloc(1, sizeof **event);
+  (*event)->context = current;
+  return count(1, 0, 0), OK;
+}
+int cuEventDestroy_v2(struct Event *event) { return free(event), count(-1, 0, 0), OK; }
+int cuEventRecord(struct Event *event, struct Stream *stream) {
+  MAY_FAIL;
+  struct timespec now;
+  if (event->context != stream->context || stream->context != current) return INVALID_HANDLE;
+  clock_gettime(CLOCK_MONOTONIC, &now);
+  return event->ms = now.tv_sec * 1e3 + now.tv_nsec / 1e6, OK;
+}
+int cuEventSynchronize(struct Event *event) { MAY_FAIL; return OK; }
+int cuEventQuery(struct Event *event) { MAY_FAIL; return OK; }
+int cuEventElapsedTime(float *ms, struct Event *start, struct Event *end) { return *ms = end->ms - start->ms + (getenv("FAKE_QUICK") ? 1 : 1e-3), OK; }
 
 int cuStreamBeginCapture_v2(struct Stream *stream, int mode) {
   stream->capturing = 1, stream->first = 0, stream->last = &stream->first;
   return OK;
 }
 int cuStreamEndCapture(struct Stream *stream, struct Graph **graph) {
+  recorded = 1;
   *graph = malloc(sizeof **graph);
   (*graph)->first = stream->first;
   stream->capturing = 0;
-  return count(1, 0), OK;
+  return count(1, 0, 0), OK;
 }
 int cuGraphGetNodes(struct Graph *graph, void *nodes, u64 *number) {
   *number = 0;
@@ -164,12 +279,14 @@ int cuGraphInstantiateWithFlags(struct Graph **exec, struct Graph *graph, u64 fl
   *exec = malloc(sizeof **exec);
   **exec = *graph;
   graph->first = 0;
-  return count(1, 0), OK;
+  return count(1, 0, 0), OK;
 }
-int cuGraphDestroy(struct Graph *graph) { return forget(graph->first), free(graph), count(-1, 0), OK; }
+int cuGraphDestroy(struct Graph *graph) { return forget(graph->first), free(graph), count(-1, 0, 0), OK; }
 int cuGraphExecDestroy(struct Graph *graph) { return cuGraphDestroy(graph); }
 int cuGraphUpload(struct Graph *graph, struct Stream *stream) { return OK; }
 int cuGraphLaunch(struct Graph *graph, struct Stream *stream) {
+  MAY_FAIL;
+  if (stream->context != current) return INVALID_HANDLE;
   for (struct Work *work = graph->first; work; work = work->next) work->run(work);
   return OK;
 }
@@ -284,10 +401,11 @@ static void reduce(struct Work *work) {
 }
 
 int cuModuleLoadDataEx(char **module, const char *ptx, u32 options, int *which, void **values) {
+  MAY_FAIL;
   if (!strstr(ptx, ".entry")) return INVALID_PTX;
-  return *module = strdup(ptx), count(1, 0), OK;
+  return *module = strdup(ptx), count(1, 0, 0), OK;
 }
-int cuModuleUnload(char *module) { return free(module), count(-1, 0), OK; }
+int cuModuleUnload(char *module) { return free(module), count(-1, 0, 0), OK; }
 static const char *const KERNELS[] = { "arrange", "pick", "pool", "linear", "convolution", "reduce" };
 int cuModuleGetFunction(u64 *function, char *module, const char *name) {
   char entry[200];
@@ -305,6 +423,8 @@ int cuFuncSetAttribute(u64 function, int which, int value) { return OK; }
 #define P(i) (*(void **)args[i])
 #define W(i) (*(u32 *)args[i])
 int cuLaunchKernel(u64 function, u32 gx, u32 gy, u32 gz, u32 bx, u32 by, u32 bz, u32 shared, struct Stream *stream, void **args, void **extra) {
+  MAY_FAIL;
+  if (stream->context != current) return INVALID_HANDLE;
   if (function == 1) {
     struct Arrange a = { { arrange }, P(0), P(1), W(2), W(3), W(4), W(5), W(6), W(7), *(u64 *)args[8], W(9), W(10), W(11), W(12), gz };
     if (gx != (a.frames * a.height * a.width + 255) / 256 || gy != a.padded / 8 || bx != 256) return INVALID_VALUE;
@@ -340,24 +460,25 @@ struct Attribute { int name; int64_t count; void *data; struct Attribute *next; 
 struct Descriptor { int type, done; int64_t index; struct Descriptor *of; struct Attribute *attributes; };
 struct Handle { struct Stream *stream; };
 
+enum { EXECUTION_FAILED = 5000 };
 u64 cudnnGetVersion(void) { return 91900; }
 const char *cudnnGetErrorString(int status) { return status == 2000 ? "CUDNN_STATUS_BAD_PARAM" : "CUDNN_STATUS_NOT_SUPPORTED"; }
 static __thread const char *last = "";
 void cudnnGetLastErrorString(char *text, u64 bytes) { snprintf(text, bytes, "%s", last); }
 static int bad(const char *why) { return last = why, 2000; }
-int cudnnCreate(struct Handle **handle) { return *handle = calloc(1, sizeof **handle), count(1, 0), 0; }
-int cudnnDestroy(struct Handle *handle) { return free(handle), count(-1, 0), 0; }
+int cudnnCreate(struct Handle **handle) { return *handle = calloc(1, sizeof **handle), count(1, 0, 0), 0; }
+int cudnnDestroy(struct Handle *handle) { return free(handle), count(-1, 0, 0), 0; }
 int cudnnSetStream(struct Handle *handle, struct Stream *stream) { return handle->stream = stream, 0; }
 
 int cudnnBackendCreateDescriptor(int type, struct Descriptor **d) {
   if (type == 38) return bad("a device that is not there is not known here");
   *d = calloc(1, sizeof **d);
   (*d)->type = type;
-  return count(1, 0), 0;
+  return count(1, 0, 0), 0;
 }
 int cudnnBackendDestroyDescriptor(struct Descriptor *d) {
   for (struct Attribute *a = d->attributes, *next; a; a = next) next = a->next, free(a->data), free(a);
-  return free(d), count(-1, 0), 0;
+  return free(d), count(-1, 0, 0), 0;
 }
 int cudnnBackendFinalize(struct Descriptor *d) { return d->done ? bad("finalized twice") : (d->done = 1, 0); }
 
@@ -435,6 +556,7 @@ static void convolve(struct Work *work) {
           }
           if (v->z.data) sum += element(&v->z, n, k, oh, ow);
           if (v->b.data) sum += element(&v->b, 0, k, 0, 0);
+          if (getenv("FAKE_CUDNN_WRONG") && k == 1) sum += 0.5;
           // NaN stays NaN: what nothing wrote must show.
           if (v->relu && sum < 0) sum = 0;
           store(y->data, y->isHalf, n * y->strides[0] + k * y->strides[1] + oh * y->strides[2] + ow * y->strides[3], sum);
@@ -444,6 +566,7 @@ static void convolve(struct Work *work) {
 
 int cudnnBackendExecute(struct Handle *handle, struct Descriptor *plan, struct Descriptor *pack) {
   if (!plan->done || !pack->done) return bad("not finalized");
+  if (fault(__func__)) return EXECUTION_FAILED;
   struct Attribute *operations = find(link(plan, 401)->of, 801);
   struct Convolve v = { { convolve } };
   for (int64_t i = 0; i < operations->count; i++) {
@@ -464,6 +587,39 @@ int cudnnBackendExecute(struct Handle *handle, struct Descriptor *plan, struct D
     } else v.relu = 1;
   }
   if (!v.x.data || !v.w.data || !v.y.data) return bad("a tensor without memory");
-  perform(&v.work, sizeof v, handle->stream);
+  if (recorded || handle->stream->capturing || !getenv("FAKE_QUICK")) perform(&v.work, sizeof v, handle->stream);
   return 0;
 }
+
+// ---- NVML, as far as it is asked who uses a device.
+
+int nvmlInit_v2(void) { return 0; }
+const char *nvmlErrorString(int status) { return "an error"; }
+int nvmlSystemGetDriverVersion(char *text, u32 bytes) { return snprintf(text, bytes, "580.0"), 0; }
+int nvmlDeviceGetHandleByUUID(const char *uuid, u64 *device) {
+  u32 first;
+  // GPU-10101010-...: the first of 16 equal bytes.
+  if (sscanf(uuid, "GPU-%2x", &first) != 1) return 2;
+  return *device = 0x2000 + first - 0x10, 0;
+}
+int nvmlDeviceGetMemoryInfo(u64 device, u64 *info) {
+  u64 driver = 1 << 20;
+  info[0] = capacity() + driver, info[2] = used[device - 0x2000] + driver, info[1] = info[0] - info[2];
+  return 0;
+}
+int nvmlDeviceGetComputeRunningProcesses_v3(u64 device, u32 *number, u32 *processes) {
+  u32 user = setting("FAKE_GPU_USER", 0);
+  *number = user > 0;
+  if (user) memset(processes, 0, 24), processes[0] = user;
+  return 0;
+}
+int nvmlSystemGetProcessName(u32 pid, char *name, u32 bytes) { return snprintf(name, bytes, "other"), 0; }
+
+// ---- NVDEC, without an engine: every codec is refused, and what is on the CPU decodes.
+
+int cuvidGetDecoderCaps(void *caps) { MAY_FAIL; return OK; }
+#define ABSENT(name) int name(void) { return NOT_SUPPORTED; }
+ABSENT(cuvidCreateVideoParser) ABSENT(cuvidParseVideoData) ABSENT(cuvidDestroyVideoParser)
+ABSENT(cuvidCreateDecoder) ABSENT(cuvidReconfigureDecoder) ABSENT(cuvidDestroyDecoder)
+ABSENT(cuvidDecodePicture) ABSENT(cuvidGetDecodeStatus) ABSENT(cuvidMapVideoFrame64) ABSENT(cuvidUnmapVideoFrame64)
+ABSENT(cuvidCtxLockCreate) ABSENT(cuvidCtxLockDestroy) ABSENT(cuvidCtxLock) ABSENT(cuvidCtxUnlock)

@@ -5,7 +5,7 @@ import { join } from 'node:path'
 
 /** The stand-in of fake-gpu.c, compiled. */
 export interface FakeGpu {
-  /** For processes that are to find it in place of libcuda and cuDNN. */
+  /** For processes that are to find it in place of the driver's libraries and cuDNN. */
   readonly env: Readonly<Record<string, string>>
   remove(): void
 }
@@ -30,7 +30,7 @@ export function buildFakeGpu(what: string): FakeGpu | undefined {
   const { exitCode, stderr } = Bun.spawnSync(['gcc', ...flags, '-shared', '-fPIC', source, '-o', library])
   if (exitCode !== 0) throw new Error(stderr.toString())
   return {
-    env: { RNB_CUDA_DRIVER: library, RNB_CUDNN_DIR: library },
+    env: { RNB_CUDA_DRIVER: library, RNB_CUDNN_DIR: library, RNB_NVML: library, RNB_NVCUVID: library },
     remove: () => rmSync(folder, { recursive: true }),
   }
 }

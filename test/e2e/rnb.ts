@@ -11,8 +11,9 @@ const HANG_MS = 45_000
 setDefaultTimeout(60_000)
 
 export const root = fileURLToPath(new URL('../..', import.meta.url))
-/** The compiled program; RNB_BINARY names another build of it. */
-export const binary = process.env.RNB_BINARY ?? join(root, 'dist/rnb')
+/** The compiled program; RNB_BINARY names another build of it, and one that runs these tests as Bun is it itself. */
+export const binary =
+  process.env.RNB_BINARY ?? (process.env.BUN_BE_BUN ? process.execPath : join(root, 'dist/rnb'))
 if (!existsSync(binary)) throw new Error(`${binary} is not there: these tests need \`npm run build\` first`)
 
 export const demo = {
@@ -178,7 +179,7 @@ export class Running {
     const logs = RUNS.has(args[0]!) && !args.includes('--log-dir') ? ['--log-dir', scratch()] : []
     const child = Bun.spawn([...program, ...args, ...logs], {
       cwd,
-      env: { ...process.env, ...env },
+      env: { ...process.env, BUN_BE_BUN: undefined, ...env },
       stdin: 'ignore',
       stdout: 'pipe',
       stderr: 'pipe',

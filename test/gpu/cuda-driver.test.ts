@@ -1,7 +1,13 @@
 import { ptr } from 'bun:ffi'
 import { afterAll, beforeAll, describe, expect, test } from 'bun:test'
-import { releaseContext, retainContext, synchronize } from '../../ffi/cuda/context.ts'
-import { describeDevice, deviceCount } from '../../ffi/cuda/device.ts'
+import {
+  enablePeerAccess,
+  makeCurrent,
+  releaseContext,
+  retainContext,
+  synchronize,
+} from '../../ffi/cuda/context.ts'
+import { canAccessPeer, describeDevice, deviceCount } from '../../ffi/cuda/device.ts'
 import { captureGraph, destroyGraph, launchGraph } from '../../ffi/cuda/graph.ts'
 import {
   allocate,
@@ -234,6 +240,8 @@ describe.skipIf(GPUS === 0)('libcuda on a GPU', () => {
     const from = gpu.put(values)
     synchronizeStream(gpu.stream)
     const other = retainContext(1)
+    // Without it the driver takes the way through the host by itself.
+    if (canAccessPeer(1, 0)) enablePeerAccess(gpu.context)
     const stream = createStream()
     const to = allocate(values.byteLength, { what: 'a test', lower: 'it' })
     copyPeer(to, other, from, gpu.context, values.byteLength, stream)
@@ -245,7 +253,6 @@ describe.skipIf(GPUS === 0)('libcuda on a GPU', () => {
     destroyStream(stream)
     releaseContext(other)
     // The tests after this one use the first device again.
-    const first = retainContext(0)
-    gpu.owner.own(first, releaseContext)
+    makeCurrent(gpu.context)
   })
 })

@@ -1,11 +1,12 @@
 import { ptr } from 'bun:ffi'
-import { allocate, copyPeer, download, fillBytes, free, upload } from '../../../ffi/cuda/memory.ts'
+import { allocate, download, fillBytes, free, upload } from '../../../ffi/cuda/memory.ts'
 import { Kernel, loadModule, unloadModule } from '../../../ffi/cuda/module.ts'
 import { Owner } from '../../../ffi/cuda/owner.ts'
 import { synchronizeStream } from '../../../ffi/cuda/stream.ts'
 import type { DevicePointer } from '../../../ffi/cuda/types.ts'
 import type { Item } from '../../queue/item.ts'
 import { type TensorSpec, tensorBytes } from '../../queue/tensor.ts'
+import { GpuTransfer } from '../gpu-transfer.ts'
 import type { StepContext, StepGpu } from '../step.ts'
 import type { Gpu, GpuKernel, GpuModule, Grid, KernelParameter } from './api.ts'
 
@@ -56,6 +57,7 @@ export class UserGpu implements Gpu {
   readonly #owner = new Owner()
   /** For inputs that lie on other GPUs, by their number. */
   readonly #staging = new Map<number, DevicePointer>()
+  #transfer: GpuTransfer | undefined
 
   constructor(
     readonly gpu: StepGpu,
@@ -112,16 +114,24 @@ export class UserGpu implements Gpu {
 
   /** Where a tensor's filled rows are on this GPU; from another GPU they are copied once. */
   near(context: StepContext, item: Item, tensor: number, spec: TensorSpec): DevicePointer {
-    const { pointer, context: home } = this.gpu.address(item, tensor)
-    if (home.index === this.device) return pointer
+    const from = this.gpu.address(item, tensor)
+    if (from.context.index === this.device) return from.pointer
     let to = this.#staging.get(tensor)
     if (to === undefined) {
       to = this.allocate(tensorBytes(context.inputs[tensor]!)) as DevicePointer
       this.#staging.set(tensor, to)
     }
     const bytes = tensorBytes({ ...spec, shape: item.tensors[tensor]!.shape })
-    copyPeer(to, this.gpu.context, pointer, home, bytes, this.gpu.stream)
+    this.#transferFrom(context).copy(to, from, bytes, this.gpu.stream)
     return to
+  }
+
+  #transferFrom({ inputs }: StepContext): GpuTransfer {
+    this.#transfer ??= this.#owner.own(
+      new GpuTransfer(this.gpu, Math.max(...inputs.map(tensorBytes))),
+      transfer => transfer.close(),
+    )
+    return this.#transfer
   }
 
   close(): void {
