@@ -1,7 +1,7 @@
 import { type FFIFunction, FFIType, type Library, ptr } from 'bun:ffi'
 import { SYSTEM_FOLDERS } from './cuda/folders.ts'
 import { LibraryError, NativeError } from './error.ts'
-import { openLibrary } from './library.ts'
+import { type LibrarySearch, openLibrary } from './library.ts'
 
 const { ptr: pointer, i32, u32, cstring } = FFIType
 
@@ -31,23 +31,23 @@ type Nvml = Library<typeof NVML> & { path: string }
 let opened: Nvml | undefined
 
 /** The one place where a status of NVML is looked at. @throws {NativeError} unless it is NVML_SUCCESS */
-function check(call: keyof typeof NVML, status: number, symbols: Nvml['symbols']): void {
+function check(call: string, status: number, symbols: Nvml['symbols']): void {
   if (status === NVML_SUCCESS) return
   throw new NativeError('NVML', call, status, `nvmlReturn ${status}`, String(symbols.nvmlErrorString(status)))
 }
 
+/** Where NVML is. */
+export const NVML_SEARCH: LibrarySearch = {
+  name: 'NVML',
+  override: 'RNB_NVML',
+  sonames: ['libnvidia-ml.so.1'],
+  folders: SYSTEM_FOLDERS,
+  hint: 'It is part of the NVIDIA driver; without it rnb cannot tell whether another process uses a GPU.',
+}
+
 function nvml(): Nvml {
   if (opened) return opened
-  const library = openLibrary(
-    {
-      name: 'NVML',
-      override: 'RNB_NVML',
-      sonames: ['libnvidia-ml.so.1'],
-      folders: SYSTEM_FOLDERS,
-      hint: 'It is part of the NVIDIA driver; without it rnb cannot tell whether another process uses a GPU.',
-    },
-    NVML,
-  )
+  const library = openLibrary(NVML_SEARCH, NVML)
   check('nvmlInit_v2', library.symbols.nvmlInit_v2(), library.symbols)
   opened = library
   return opened
@@ -98,19 +98,28 @@ function processes(device: number, library: Nvml): GpuProcess[] {
 }
 
 /**
- * Memory and compute processes of a GPU.
+ * NVML's handle of a GPU.
  * @param uuid - `GPU-...`, as `describeDevice` gives it: NVML's own numbers do not follow CUDA_VISIBLE_DEVICES
  * @throws {LibraryError} without NVML
  * @throws {NativeError}
  */
-export function gpuUse(uuid: string): GpuUse {
-  const library = nvml()
-  const { symbols } = library
+export function nvmlDevice(uuid: string): number {
+  const { symbols } = nvml()
   const handle = new BigUint64Array(new ArrayBuffer(8))
   const name = Buffer.from(new ArrayBuffer(uuid.length + 1))
   name.write(uuid)
   check('nvmlDeviceGetHandleByUUID', symbols.nvmlDeviceGetHandleByUUID(ptr(name), ptr(handle)), symbols)
-  const device = Number(handle[0])
+  return Number(handle[0])
+}
+
+/**
+ * Memory and compute processes of a GPU.
+ * @throws as `nvmlDevice`
+ */
+export function gpuUse(uuid: string): GpuUse {
+  const library = nvml()
+  const { symbols } = library
+  const device = nvmlDevice(uuid)
   const memory = new DataView(new ArrayBuffer(MEMORY_INFO.sizeof))
   check('nvmlDeviceGetMemoryInfo', symbols.nvmlDeviceGetMemoryInfo(device as never, ptr(memory)), symbols)
   const bytes = (field: 'total' | 'free' | 'used') => Number(memory.getBigUint64(MEMORY_INFO[field], true))

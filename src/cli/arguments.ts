@@ -93,6 +93,12 @@ const runFlags = v.pipe(
     results: v.optional(v.string()),
     log_dir: v.optional(v.string()),
     quiet: v.boolean(),
+    telemetry_ms: v.optional(
+      v.pipe(
+        quantity('--telemetry-ms', ' of milliseconds'),
+        v.minValue(1, '--telemetry-ms must be at least 1'),
+      ),
+    ),
     metrics_port: v.optional(count('--metrics-port', 0, 65535)),
   }),
   v.check(

@@ -108,6 +108,11 @@ function runCommandFlags<T>(parser: Argv<T>) {
       ...number,
       describe: 'drop a request that is later than this, in ms, before its next step',
     })
+    .option('telemetry_ms', {
+      alias: ['telemetry-ms'],
+      ...number,
+      describe: 'read load, memory, power, clocks and temperature of GPUs and host every so many ms',
+    })
     .option('metrics_port', {
       alias: ['metrics-port'],
       ...number,

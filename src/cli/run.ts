@@ -1,3 +1,4 @@
+import { describeDevice } from '../../ffi/cuda/device.ts'
 import { libav } from '../../ffi/libav/library.ts'
 import { monotonicNs } from '../../ffi/libc.ts'
 import { onnxRuntime } from '../../ffi/onnxruntime.ts'
@@ -137,6 +138,33 @@ function withinMemory<T>(make: () => T): T {
   }
 }
 
+/** Reads sensors while the run goes on, if that is asked for. */
+async function openTelemetry(
+  { telemetry_ms: periodMs }: RunFlags,
+  plan: Plan,
+  warn: (message: string) => void,
+) {
+  if (periodMs === undefined) return undefined
+  const [{ Telemetry }, { summariseTelemetry }, { telemetryLines }] = await Promise.all([
+    import('../telemetry/telemetry.ts'),
+    import('../telemetry/summary.ts'),
+    import('../telemetry/lines.ts'),
+  ])
+  const devices = new Set(plan.instances.map(({ device }) => device).filter(device => device !== CPU))
+  const gpus = Object.fromEntries([...devices].map(device => [device, describeDevice(device).uuid]))
+  const telemetry = new Telemetry({ periodMs, gpus }, message => warn(`telemetry: ${message}`))
+  return {
+    /** What was read since the run started, for its summary and its folder. */
+    async stop(startNs: number, videos: number) {
+      const samples = (await telemetry.stop()).filter(({ ns }) => ns >= startNs)
+      return {
+        telemetry: summariseTelemetry(samples, periodMs, videos),
+        attachments: { 'telemetry.jsonl': telemetryLines(samples, startNs) },
+      }
+    },
+  }
+}
+
 /** Serves metrics if that is asked for. @throws {UsageError} if the port is taken: the run has not begun */
 async function openMetrics(
   { metrics_port }: RunFlags,
@@ -198,7 +226,10 @@ export async function run(flags: RunFlags, named?: readonly string[]): Promise<n
           videos,
         },
         {
-          started: startNs => output.started(startNs),
+          started(ns) {
+            startNs = ns
+            output.started(ns)
+          },
           completed: (request, leaf) => output.completed(request, leaf),
           failed(request, step, code, message) {
             output.failed(request, step, code, message)
@@ -211,6 +242,7 @@ export async function run(flags: RunFlags, named?: readonly string[]): Promise<n
       ),
   )
   let closed = false
+  let startNs = Number.POSITIVE_INFINITY
   const output = new RunOutput({
     facts: factsOf(flags, prepared, ledger),
     flags: rnbArguments(flags, prepared),
@@ -225,10 +257,12 @@ export async function run(flags: RunFlags, named?: readonly string[]): Promise<n
   })
   for (const note of plan.notes) output.people.say(`note: ${note}`)
   const metrics = await openMetrics(flags, output, launch)
+  const telemetry = await openTelemetry(flags, plan, message => output.warn(message))
   const restoreSignals = handleSignals(launch, line => output.people.say(line))
   const ending = await launch.run()
   restoreSignals()
   metrics?.close()
+  const sensed = await telemetry?.stop(startNs, output.collector.completed)
   if (ending.kind === 'usage') {
     output.discard()
     throw new UsageError(ending.message)
@@ -241,6 +275,7 @@ export async function run(flags: RunFlags, named?: readonly string[]): Promise<n
     highWater: launch.highWater(),
     ...(copied && { copied }),
     termination: terminationOf(ending),
+    ...sensed,
   })
   if (closed && ending.kind === 'interrupted') return EXIT.done
   if (exit.status !== EXIT.done) console.error(`rnb: ${exit.message}`)

@@ -3,6 +3,7 @@ import { type ClientListener, runClient } from '../client/client.ts'
 import { wasFull, wasLate } from '../client/overload.ts'
 import { Control } from '../queue/control.ts'
 import { hasModules } from '../steps/user/module.ts'
+import { runTelemetry, type TelemetryData } from '../telemetry/worker.ts'
 import { runRunner } from './runner.ts'
 import { type SharedRun, STOP, type WorkerData, type WorkerMessage } from './shared.ts'
 
@@ -22,7 +23,8 @@ const listenTo = ({ control, plan, overload }: SharedRun, tell: Tell): ClientLis
 
 /** What a worker thread does, by the role that it was started with. */
 export async function work(): Promise<void> {
-  const data = workerData as WorkerData
+  const data = workerData as WorkerData | TelemetryData
+  if (data.role === 'telemetry') return runTelemetry(data)
   const tell: Tell = message => parentPort!.postMessage(message)
   if (data.role === 'runner') await runRunner(data.shared, data.instance, data.worker, tell)
   else runClient(data.shared, data.shared.queues[0]!, listenTo(data.shared, tell))

@@ -1,8 +1,10 @@
-import { createReadStream } from 'node:fs'
+import { createReadStream, existsSync } from 'node:fs'
+import { dirname, join } from 'node:path'
 import { createInterface } from 'node:readline'
 import * as v from 'valibot'
 import { UsageError } from '../errors.ts'
 import { lineSchema, type ResultLine, type SummaryLine } from '../results/schema.ts'
+import { type TelemetryLine, telemetryLineSchema } from '../telemetry/lines.ts'
 import { type ReportRun, runName, type Stage, type StepWaits, type Wait } from './run.ts'
 
 /** What result lines add up to, line by line. */
@@ -95,12 +97,39 @@ function runOf(path: string, lines: Lines, summary: SummaryLine): ReportRun {
     stages: stagesOf(summary),
     waits: lines.waits,
     queues: queues.map(({ name, capacity, high_water }) => ({ name, capacity, highWater: high_water })),
+    telemetry: [],
     completed: requests.completed,
     failed: requests.failed,
     failures: summary.failures,
     end: exit.reason,
     notes: [...summary.notes, ...summary.warnings],
   }
+}
+
+/** Calls back for each line of a file of JSON Lines. @throws {UsageError} naming the line that is not of the schema */
+async function eachLine<T>(
+  file: string,
+  schema: v.GenericSchema<unknown, T>,
+  take: (line: T) => void,
+): Promise<void> {
+  let number = 0
+  for await (const text of createInterface({ input: createReadStream(file), crlfDelay: Infinity })) {
+    number++
+    if (text !== '') take(parse(text, schema, `${file}, line ${number}`))
+  }
+}
+
+function parse<T>(text: string, schema: v.GenericSchema<unknown, T>, where: string): T {
+  let value: unknown
+  try {
+    value = JSON.parse(text)
+  } catch (error) {
+    throw new UsageError(`report: ${where}: ${(error as Error).message}`)
+  }
+  const checked = v.safeParse(schema, value)
+  if (checked.success) return checked.output
+  const [issue] = checked.issues
+  throw new UsageError(`report: ${where}: ${v.getDotPath(issue) ?? 'the line'}: ${issue.message}`)
 }
 
 /**
@@ -110,25 +139,14 @@ function runOf(path: string, lines: Lines, summary: SummaryLine): ReportRun {
  */
 export async function readResults(file: string, path: string): Promise<ReportRun> {
   const lines = new Lines()
-  let number = 0
-  for await (const text of createInterface({ input: createReadStream(file), crlfDelay: Infinity })) {
-    number++
-    if (text === '') continue
-    lines.add(parse(text, `${file}, line ${number}`))
-  }
+  await eachLine(file, lineSchema, line => lines.add(line))
   if (!lines.summary) throw new UsageError(`report: ${file} has no summary line: its run did not end`)
-  return runOf(path, lines, lines.summary)
+  const telemetry = await readTelemetry(join(dirname(file), 'telemetry.jsonl'))
+  return { ...runOf(path, lines, lines.summary), telemetry }
 }
 
-function parse(text: string, where: string): v.InferOutput<typeof lineSchema> {
-  let value: unknown
-  try {
-    value = JSON.parse(text)
-  } catch (error) {
-    throw new UsageError(`report: ${where}: ${(error as Error).message}`)
-  }
-  const checked = v.safeParse(lineSchema, value)
-  if (checked.success) return checked.output
-  const [issue] = checked.issues
-  throw new UsageError(`report: ${where}: ${v.getDotPath(issue) ?? 'the line'}: ${issue.message}`)
+async function readTelemetry(file: string): Promise<TelemetryLine[]> {
+  const lines: TelemetryLine[] = []
+  if (existsSync(file)) await eachLine(file, telemetryLineSchema, line => lines.push(line))
+  return lines
 }

@@ -37,6 +37,7 @@ export function readOldLogs(path: string): ReportRun {
     stages: stagesOf(measured),
     waits: [],
     queues: [],
+    telemetry: [],
     completed: rows.length,
     failed: 0,
     failures: {},

@@ -1,4 +1,5 @@
 import { basename } from 'node:path'
+import type { TelemetryLine } from '../telemetry/lines.ts'
 
 /** Mean time of one stage of a pipeline, in ms. */
 export interface Stage {
@@ -43,6 +44,8 @@ export interface ReportRun {
   readonly stages: readonly Stage[]
   readonly waits: readonly StepWaits[]
   readonly queues: readonly { readonly name: string; readonly capacity: number; readonly highWater: number }[]
+  /** What sensors said, in order of time; empty without. */
+  readonly telemetry: readonly TelemetryLine[]
   readonly completed: number
   readonly failed: number
   /** Number of failures by code. */

@@ -62,13 +62,15 @@ export interface LogContents {
   termination: number
   config: { file: string; text: string }
   summary: SummaryLine
+  /** Further files of the run, by name. */
+  attachments?: Readonly<Record<string, string>>
 }
 
 const RESULTS = 'results.jsonl'
 const SUMMARY = 'summary.json'
 const META = 'log-meta.txt'
 /** Names in the folder that a copy of the configuration must not take. */
-const TAKEN = /^(results\.jsonl|summary\.json|log-meta\.txt|g-?\d+-r\d+\.txt)$/
+const TAKEN = /^(results\.jsonl|telemetry\.jsonl|summary\.json|log-meta\.txt|g-?\d+-r\d+\.txt)$/
 
 const systemText = (error: unknown): string => (error instanceof Error ? error.message : String(error))
 
@@ -153,6 +155,8 @@ export class LogFolder {
       if (folder !== '') attempt(join(folder, META), path => writeFileAtomic(path, metaText(contents)))
     }
     attempt(SUMMARY, path => writeFileAtomic(path, `${JSON.stringify(summary, null, 2)}\n`))
+    for (const [name, text] of Object.entries(contents.attachments ?? {}))
+      attempt(name, path => writeFileAtomic(path, text))
     // Last: who finds it finds the others.
     attempt(META, path => writeFileAtomic(path, metaText(contents)))
     return warnings

@@ -35,6 +35,8 @@ export interface OutputOptions {
 export type OutputEnd = Omit<RunEnd, 'clock' | 'logDir'> & {
   /** One of TERMINATION. */
   termination: number
+  /** Further files for the log folder, by name. */
+  attachments?: Readonly<Record<string, string>>
 }
 
 /** All outputs of one run: JSON Lines on standard output and in files, RnB's logs, and lines for people. */
@@ -141,6 +143,7 @@ export class RunOutput {
       termination: end.termination,
       config,
       summary,
+      ...(end.attachments && { attachments: end.attachments }),
     }
     for (const warning of (await this.#logs?.finish(contents)) ?? []) this.#late(summary, warning)
     this.#stdout.write(JSON.stringify(summary))

@@ -125,6 +125,44 @@ const milliseconds = (meaning: string) =>
 const rate = (meaning: string) =>
   v.pipe(v.nullable(v.number()), v.description(`${meaning}; null if it has no value`))
 
+const range = (meaning: string) =>
+  v.pipe(
+    v.nullable(v.object({ mean: v.number(), max: v.number() })),
+    v.description(`${meaning}; null if it cannot be read`),
+  )
+
+/** What sensors said while a run went on. */
+export const telemetrySchema = v.object({
+  period_ms: v.number(),
+  samples: count('Readings'),
+  host: v.object({
+    cpu: range('Share of all cores that was busy, 0..1'),
+    process_cores: range('Cores that this process kept busy'),
+    resident_bytes: range('Main memory of this process'),
+  }),
+  gpus: v.array(
+    v.object({
+      device: text('cuda:0, cuda:1, ...'),
+      sm: range('Share of the time in which a kernel ran, 0..1'),
+      memory: range('Share of the time in which memory was used, 0..1'),
+      decoder: range('Share of the time in which NVDEC was busy, 0..1'),
+      memory_used_bytes: range('Memory in use, by all processes'),
+      power_w: range('Power in W'),
+      energy_j: rate('Energy in J'),
+      temperature_c: range('Temperature in degrees Celsius'),
+      sm_mhz: range('Clock of the multiprocessors in MHz'),
+      memory_mhz: range('Clock of the memory in MHz'),
+      throttled: texts('What held clocks down at some time'),
+      pcie_tx_bytes_per_s: range('Sent over PCIe'),
+      pcie_rx_bytes_per_s: range('Received over PCIe'),
+      nvlink_tx_bytes: rate('Sent over NVLink'),
+      nvlink_rx_bytes: rate('Received over NVLink'),
+    }),
+  ),
+  energy_j_per_video: rate('Energy of all GPUs of the run, idle time included, over the results'),
+})
+export type TelemetrySummary = v.InferOutput<typeof telemetrySchema>
+
 /** How a run ended. */
 export const EXIT_REASONS = ['done', 'failed', 'queue_full', 'all_failed', 'interrupted'] as const
 
@@ -259,6 +297,7 @@ export const summarySchema = v.pipe(
         items: count('Completed requests, or parts of them, that ran there'),
       }),
     ),
+    telemetry: v.optional(v.pipe(telemetrySchema, v.description('What sensors said, with --telemetry-ms'))),
     notes: texts('What to know of this run'),
     warnings: texts('What limits the use of these figures'),
   }),

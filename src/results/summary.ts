@@ -3,7 +3,7 @@ import { deviceText } from './device.ts'
 import type { RunFacts } from './facts.ts'
 import { hostFacts } from './host.ts'
 import { Samples } from './samples.ts'
-import type { ExitReason, SummaryLine } from './schema.ts'
+import type { ExitReason, SummaryLine, TelemetrySummary } from './schema.ts'
 import { distribution, mean, milliseconds, percentileWarnings, varianceInflation } from './statistics.ts'
 import { measuringWindow, ratePerSecond } from './throughput.ts'
 import type { TimeCards } from './time-card.ts'
@@ -29,6 +29,8 @@ export interface RunEnd {
   copied?: CopiedBytes
   /** Folder of logs, if there is one. */
   logDir?: string
+  /** What sensors said, if they were read. */
+  telemetry?: TelemetrySummary
 }
 
 /** What the collector knows. */
@@ -237,6 +239,7 @@ export function summarise(facts: RunFacts, cards: TimeCards, end: RunEnd & Count
     exit: { status, reason, ...(message !== undefined && { message }) },
     ...identity(facts, end),
     ...measured,
+    ...(end.telemetry && { telemetry: end.telemetry }),
     notes: [...facts.plan.notes, ...end.notes],
     warnings: [...end.warnings, ...warnings],
   }

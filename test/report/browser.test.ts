@@ -1,4 +1,4 @@
-import { afterAll, describe, expect, test } from 'bun:test'
+import { afterAll, describe, expect, setDefaultTimeout, test } from 'bun:test'
 import { spawnSync } from 'node:child_process'
 import { mkdtempSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
@@ -10,6 +10,9 @@ import { fakeReportRun } from './fake.ts'
 
 const browser = ['chromium', 'chromium-browser', 'google-chrome'].find(name => Bun.which(name))
 if (!browser) console.warn('skipped: no Chromium here to open reports in (Debian: apt install chromium)')
+
+// A browser's first start takes seconds.
+setDefaultTimeout(60_000)
 
 const folder = mkdtempSync(join(tmpdir(), 'rnb-page-'))
 afterAll(() => rmSync(folder, { recursive: true, force: true }))

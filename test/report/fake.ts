@@ -22,6 +22,7 @@ export function fakeReportRun(more: Partial<ReportRun> = {}): ReportRun {
     ],
     waits: [{ name: '0: loader', waits: [{ from: 0, to: 1 }] }],
     queues: [{ name: 'filename', capacity: 500, highWater: 3 }],
+    telemetry: [],
     completed: 200,
     failed: 0,
     failures: {},

@@ -7,6 +7,7 @@ import { paretoChart } from './pareto.ts'
 import { percentilePlot } from './percentiles.ts'
 import { stageShares } from './stages.ts'
 import { throughputAgainstLoad } from './throughput.ts'
+import { hardwareUse } from './use.ts'
 
 /** In the order of a report. */
 const CHARTS: readonly MakeChart[] = [
@@ -17,6 +18,7 @@ const CHARTS: readonly MakeChart[] = [
   throughputAgainstLoad,
   paretoChart,
   queueDepths,
+  hardwareUse,
 ]
 
 /** The charts that these runs have something to show in. */
