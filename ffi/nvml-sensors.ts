@@ -2,7 +2,7 @@ import { type FFIFunction, FFIType, type Library, ptr } from 'bun:ffi'
 import { openLibrary } from './library.ts'
 import { MEMORY_INFO, NVML_SEARCH, NVML_SUCCESS, nvmlDevice } from './nvml.ts'
 
-const { ptr: pointer, i32, u32 } = FFIType
+const { ptr: pointer, i32 } = FFIType
 
 /** What is read of a GPU while a run goes on, as nvml.h of 12 and 13 declares it. */
 export const NVML_SENSORS = {
@@ -12,9 +12,9 @@ export const NVML_SENSORS = {
   nvmlDeviceGetPowerUsage: { args: [pointer, pointer], returns: i32 },
   nvmlDeviceGetTotalEnergyConsumption: { args: [pointer, pointer], returns: i32 },
   nvmlDeviceGetTemperature: { args: [pointer, i32, pointer], returns: i32 },
-  nvmlDeviceGetClockInfo: { args: [pointer, u32, pointer], returns: i32 },
+  nvmlDeviceGetClockInfo: { args: [pointer, i32, pointer], returns: i32 },
   nvmlDeviceGetCurrentClocksThrottleReasons: { args: [pointer, pointer], returns: i32 },
-  nvmlDeviceGetPcieThroughput: { args: [pointer, u32, pointer], returns: i32 },
+  nvmlDeviceGetPcieThroughput: { args: [pointer, i32, pointer], returns: i32 },
   nvmlDeviceGetFieldValues: { args: [pointer, i32, pointer], returns: i32 },
 } as const satisfies Record<string, FFIFunction>
 
