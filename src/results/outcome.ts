@@ -9,6 +9,8 @@ const SCORE_DIGITS = 7
 
 const isRandom = (weights: string): boolean => weights.split(', ').some(name => name.startsWith('random:'))
 
+type Fault = Pick<ErrorLine, 'step' | 'kind' | 'name' | 'code' | 'message'>
+
 /** Why last steps have no result: what failed on the way to each, by its place among the last steps. */
 export type LeafErrors = ReadonlyMap<number, ErrorLine>
 
@@ -17,6 +19,15 @@ function decoderOf(name = 'none'): { decoder: string; decoder_reason?: string } 
   const [, decoder, reason] = /^(.*?) \((.*)\)$/.exec(name) ?? []
   return decoder && reason ? { decoder, decoder_reason: reason } : { decoder: name }
 }
+
+/** What failed, and where. */
+const faultOf = ({ step, kind, name, code, message }: Fault): Fault => ({
+  step,
+  kind,
+  ...(name !== undefined && { name }),
+  code,
+  message,
+})
 
 /** Makes the lines of single requests. */
 export class Outcomes {
@@ -67,9 +78,10 @@ export class Outcomes {
     { step, code, message }: Pick<ErrorLine, 'step' | 'code' | 'message'>,
   ): ErrorLine {
     const { plan, ledger } = this.facts
-    const kind = plan.steps[step]?.kind ?? 'unknown'
+    const { kind = 'unknown', name } = plan.steps[step] ?? {}
+    const fault = faultOf({ step, kind, name, code, message })
     const intended_ms = milliseconds(ledger.intended(request) - startNs)
-    return { type: 'error', id: request, ...this.#named(request), step, kind, code, message, intended_ms }
+    return { type: 'error', id: request, ...this.#named(request), ...fault, intended_ms }
   }
 
   /** The request's video, and its class if it has one. */
@@ -95,14 +107,11 @@ export class Outcomes {
     if (leaves.length < 2) return {}
     return {
       branches: leaves.map((step, leaf) => {
-        const { kind, name } = plan.steps[step]!
-        const error = errors?.get(leaf)
-        if (error) {
-          const { code, message } = error
-          return { step, name: name ?? kind, error: { step: error.step, kind: error.kind, code, message } }
-        }
+        const { kind, name = kind } = plan.steps[step]!
+        const failed = errors?.get(leaf)
+        if (failed) return { step, name, error: faultOf(failed) }
         const latency = this.cards.finishOf(request, step) - ledger.intended(request)
-        return { step, name: name ?? kind, top: this.#top(request, leaf), latency_ms: milliseconds(latency) }
+        return { step, name, top: this.#top(request, leaf), latency_ms: milliseconds(latency) }
       }),
     }
   }
@@ -113,8 +122,10 @@ export class Outcomes {
       const ran = Array.from({ length: parts }, (_, part) => part).filter(part =>
         this.cards.ran(request, part, step),
       )
-      return ran.map(part => {
+      return ran.flatMap(part => {
         const { queue, wait, run } = this.cards.partTimes(request, part, step)
+        // It failed there; `branches` says so.
+        if (Number.isNaN(run)) return []
         const values = ledger.values(request, part, step)
         return {
           step,

@@ -40,6 +40,7 @@ const topSchema = v.array(
 const fault = {
   step: count('Index of the step that failed it'),
   kind: text('Kind of that step'),
+  name: v.optional(text('Its name, if it has one')),
   code: text('Stable name of the fault'),
   message: text('What was seen'),
 }
@@ -74,7 +75,7 @@ export const resultSchema = v.pipe(
     decoder_reason: v.optional(text('Why it was not decoded as the configuration asks')),
     frames_needed: count('Frames in the clips'),
     frames_decoded: count('Frames decoded to get them'),
-    steps: v.array(stepOfResult),
+    steps: v.pipe(v.array(stepOfResult), v.description('Where it ran to the end of a step')),
     intended_ms: number('Intended arrival after the start of the run'),
     actual_ms: number('Actual arrival after the start of the run'),
     latency_ms: number('From the intended arrival to the end of the last step'),

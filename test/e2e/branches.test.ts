@@ -134,6 +134,48 @@ test('a video that cannot be read fails both branches with one line', async () =
   expect(summary.requests).toMatchObject({ completed: 0, failed: 1, unfinished: 0 })
 })
 
+/** A step of the user's that takes clips and refuses every third video. */
+const REFUSES = `export default class {
+  static shape() {
+    return {}
+  }
+  run(inputs, card) {
+    if (card.requests.some(({ id }) => id % 3 === 0)) throw card.refuse('not the third')
+    return { values: card.requests.map(({ id }) => ({ id })) }
+  }
+}`
+
+test('what fails one branch leaves the results of the other, and slots come back', async () => {
+  const fork = pipeline([
+    loader({ num_shared_tensors: 1 }),
+    network({ name: 'shapes' }),
+    { model: './refuses.ts', name: 'picky', inputs: ['loader'], ...on({ in_queue: 0 }) },
+  ])
+  writeFileSync(join(dirname(fork), 'refuses.ts'), REFUSES)
+  const [alone, both] = [await run(oneClip(), flags), await run(fork, flags)]
+  expect({ status: both.status, stderr: both.stderr }).toEqual({ status: 0, stderr: '' })
+  expect([both.results.length, both.errors.length]).toEqual([VIDEOS, 0])
+  for (const [id, { branches, steps, latency_ms }] of both.results.entries()) {
+    const [shapes, picky] = branches!
+    expect(shapes!.top).toEqual(alone.results[id]!.top)
+    expect(picky!.name).toBe('picky')
+    const values = steps.find(({ step }) => step === 2)?.values
+    if (id % 3 === 0) {
+      expect(picky!.error).toMatchObject({ step: 2, name: 'picky', message: 'not the third' })
+      expect([picky!.top, values]).toEqual([undefined, undefined])
+      expect(latency_ms).toBe(shapes!.latency_ms!)
+    } else {
+      expect([picky!.error, picky!.top, values]).toEqual([undefined, [], { id }])
+    }
+  }
+  expect(both.summary.branches!.map(({ completed, failed }) => [completed, failed])).toEqual([
+    [VIDEOS, 0],
+    [VIDEOS - VIDEOS / 3, VIDEOS / 3],
+  ])
+  expect(both.summary.requests).toMatchObject({ completed: VIDEOS, failed: 0, unfinished: 0 })
+  expect(both.summary.failures).toEqual({ [both.results[0]!.branches![1]!.error!.code]: VIDEOS / 3 })
+})
+
 test('a cycle is a wrong configuration: exit status 2, and which steps', async () => {
   const cycle = pipeline([
     loader(),

@@ -331,7 +331,18 @@ describe('what is wrong is named: path, value, what would be right', () => {
       pipeline: [
         { ...loaderStep, num_segments: 3, queue_selector: 'round-robin', clips: 2 },
         { model: 'network', queue_groups: [{ gpus: [1, 2], in_queue: 0, out_queues: [0] }], num_classes: 4 },
-        { model: 'aggregator', queue_groups: [{ gpus: [-1], in_queue: 0 }], aggregate: 3 },
+        {
+          model: 'network',
+          name: 'b',
+          inputs: [0],
+          queue_groups: [{ gpus: [1], in_queue: 0, out_queues: [0] }],
+        },
+        {
+          model: 'aggregator',
+          inputs: ['network', 'b'],
+          queue_groups: [{ gpus: [-1], in_queue: 0 }],
+          aggregate: 6,
+        },
       ],
     }
     /** Every value of a file, with what holds it. */
@@ -342,7 +353,7 @@ describe('what is wrong is named: path, value, what would be right', () => {
       ])
     const odd = fc.oneof(
       fc.jsonValue({ maxDepth: 2 }),
-      fc.constantFrom(-1, 0, 1, 1e300, 'loader', [0], {}, null),
+      fc.constantFrom(-1, 0, 1, 2, 3, 1e300, 'loader', 'b', [0], [1, 2], ['b'], {}, null),
     )
     fc.assert(
       fc.property(

@@ -122,8 +122,9 @@ export interface RequestPart {
   readonly id: number
   /** Path of the video. */
   readonly video: string
-  /** 0 to `parts` - 1. */
+  /** Which part of the request: its place among the most that there could be. */
   readonly part: number
+  /** The item is one in so many of the request; over all its parts, 1 / `parts` comes to 1. */
   readonly parts: number
   /** How many rows of the tensors are its; 0 before the first step. */
   readonly clips: number
