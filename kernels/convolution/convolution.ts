@@ -35,7 +35,7 @@ export const CONVOLUTION_PARAMETERS = {
 /** One kernel for convolutions of any size, with this tile. */
 export function convolutionPtx(tile: ConvolutionTile): string {
   const { places, channels, threads, stage, sumsRow } = tileSizes(tile)
-  const { warps, fragments, stages, arithmetic } = tile
+  const { warps, fragments, stages, arithmetic, cached } = tile
   const rows = threads / PIECES
   const placesLoads = places / rows
   const channelsLoads = Math.ceil(channels / rows)
@@ -195,7 +195,7 @@ export function convolutionPtx(tile: ConvolutionTile): string {
       `selp.u32 %size, ${PIECE}, 0, %inside`,
       `add.s64 %from, %place${i}, %offset`,
       'selp.u64 %from, %from, %input, %inside',
-      `cp.async.cg.shared.global [%writing+${ROW * rows * i}], [%from], ${PIECE}, %size`,
+      `cp.async.${cached ? 'ca' : 'cg'}.shared.global [%writing+${ROW * rows * i}], [%from], ${PIECE}, %size`,
     ]),
     `mul.wide.u32 %offset, %k, ${PIECE}`,
     range(channelsLoads).map(i => {
@@ -206,7 +206,7 @@ export function convolutionPtx(tile: ConvolutionTile): string {
         `add.s64 %from, %weights${i}, %offset`,
         'selp.u64 %from, %from, %filter, %inside',
         last ? [`setp.lt.u32 %more, %row, ${channels - i * rows}`] : [],
-        `${last ? '@%more ' : ''}cp.async.cg.shared.global [%writing+${ROW * (places + rows * i)}], [%from], ${PIECE}, %size`,
+        `${last ? '@%more ' : ''}cp.async.${cached ? 'ca' : 'cg'}.shared.global [%writing+${ROW * (places + rows * i)}], [%from], ${PIECE}, %size`,
       ]
     }),
     `add.u32 %writing, %writing, ${stage}`,

@@ -13,6 +13,8 @@ export interface ConvolutionTile {
   readonly fragments: readonly [places: number, channels: number]
   /** Pieces of the depth that are in shared memory or on their way to it. */
   readonly stages: number
+  /** Whether copies go through the L1 cache, where neighbouring taps find what is common to them. */
+  readonly cached: boolean
 }
 
 /** Bytes of a piece: what is copied and swizzled at once. */
@@ -40,5 +42,6 @@ export function tileSizes({ warps, fragments, stages }: ConvolutionTile) {
 /** `mma 128 x 64`: as reports name it. */
 export function tileName(tile: ConvolutionTile): string {
   const { places, channels } = tileSizes(tile)
-  return `${tile.arithmetic === 'f32' ? 'fma' : 'mma'} ${places} x ${channels}`
+  const cached = tile.cached ? ' through L1' : ''
+  return `${tile.arithmetic === 'f32' ? 'fma' : 'mma'} ${places} x ${channels}${cached}`
 }

@@ -7,8 +7,8 @@ import { type Architecture, makeArchitecture, R2PLUS1D_18, R2PLUS1D_34 } from '.
 import { describe as describeNetwork } from '../../models/description.ts'
 import type { Network } from '../../models/network.ts'
 import { makeProgram } from '../../src/compute/cuda/program.ts'
-import { type Choice, choose } from '../../src/compute/cuda/ptx/choose.ts'
-import { choiceName, PtxConvolutions, sumsBytes } from '../../src/compute/cuda/ptx/convolutions.ts'
+import type { Choice } from '../../src/compute/cuda/ptx/choose.ts'
+import { PtxConvolutions, sumsBytes } from '../../src/compute/cuda/ptx/convolutions.ts'
 import { Rng } from '../../src/rng.ts'
 import { GPUS, Gpu } from './cuda-gpu.ts'
 
@@ -126,6 +126,15 @@ describe.skipIf(GPUS === 0)('own convolutions', () => {
     return relu ? Math.max(0, sum) : sum
   }
 
+  /** Whether there is no NaN: memory held nothing else before. By bits, as there are millions of them. */
+  function complete(values: Elements): boolean {
+    const half = values instanceof Float16Array
+    const bits = half ? new Uint16Array(values.buffer) : new Uint32Array(values.buffer)
+    const [magnitude, infinite] = half ? [0x7fff, 0x7c00] : [0x7fffffff, 0x7f800000]
+    for (let i = 0; i < bits.length; i++) if ((bits[i]! & magnitude) > infinite) return false
+    return true
+  }
+
   /** Of sampled outputs. */
   function errorOf(found: Elements, expected: ReadonlyMap<number, number>): number {
     let [difference, norm] = [0, 0]
@@ -185,12 +194,8 @@ describe.skipIf(GPUS === 0)('own convolutions', () => {
       }
       const parts = [...new Set([1, 3].map(asked => fullParts(stages, asked)))]
       const errors = parts.map(count => {
-        const [first, ...others] = TILES[arithmetic].map(tile => {
-          const found = run({ tile, parts: count })
-          if (found.some(Number.isNaN))
-            throw new Error(`${choiceName({ tile, parts: count })} left places unwritten`)
-          return found
-        })
+        const [first, ...others] = TILES[arithmetic].map(tile => run({ tile, parts: count }))
+        if (!complete(first!)) throw new Error(`places were left unwritten, in ${count} parts`)
         // All tiles add in one order, so the same bits; and so does the same tile again.
         const bytes = (values: Elements) => Buffer.from(values.buffer)
         for (const [i, other] of others.entries())
@@ -225,13 +230,4 @@ describe.skipIf(GPUS === 0)('own convolutions', () => {
       const all = new Map(layouts.flatMap(architecture => [...casesOf(architecture, 8, 112)]))
       reported('whole networks', arithmetic, [...all.values()])
     })
-
-  test('the way for a convolution is the same each time, and suits it', () => {
-    for (const arithmetic of ['f16', 'tf32', 'f32'] as const)
-      for (const { problem } of casesOf(R2PLUS1D_18, 8, 112).values()) {
-        const choice = choose(problem, arithmetic, 132)
-        expect(choose(problem, arithmetic, 132)).toEqual(choice)
-        expect(choice.parts).toBeLessThanOrEqual(measures(problem, choice.tile).stages)
-      }
-  })
 })

@@ -11,46 +11,53 @@ export interface Choice {
 /** Parts to consider: more than one where there are too few tiles for all multiprocessors. */
 const PARTS = [1, 2, 3, 4, 6, 8, 12, 16, 24]
 
-/**
- * What the model of costs knows of an H100, in nanoseconds; on other devices the proportions are what counts. Fitted to
- * measurements of every tile on every convolution of R(2+1)D-18 (bench/conv.ts --all).
- */
+/** What a tile costs, in nanoseconds. */
 interface Rates {
-  /** Thousands of multiplications in a nanosecond on one multiprocessor. */
-  readonly products: number
-  /** The least that one stage of one block takes, however small. */
+  /** A stage of a block, and the rest of the block, where its multiprocessor has others to go on with meanwhile. */
   readonly stage: number
-  /** To begin and end a block: addresses, the first copies, and the sums' way out. */
   readonly block: number
+  /** The same where nothing hides what it waits for. */
+  readonly stageAlone: number
+  readonly blockAlone: number
 }
-const RATES: Readonly<Record<Arithmetic, Rates>> = {
-  f16: { products: 1.2, stage: 250, block: 2500 },
-  tf32: { products: 0.6, stage: 250, block: 2500 },
-  f32: { products: 0.12, stage: 500, block: 2500 },
+
+/**
+ * By places x channels of a tile, fitted to all tiles of `f16` in all parts on every convolution of R(2+1)D-18 at 1, 10
+ * and 64 clips on an H100 (bench/conv.ts --choices): the choice made with them takes 1-3 % more than the best one in all.
+ * For TF32 and float32 they have not been fitted; what counts is their proportion.
+ */
+const RATES: Readonly<Record<string, Rates>> = {
+  '128 x 144': { stage: 390, block: 2000, stageAlone: 505, blockAlone: 1460 },
+  '128 x 128': { stage: 321, block: 1830, stageAlone: 467, blockAlone: 970 },
+  '128 x 96': { stage: 253, block: 1130, stageAlone: 378, blockAlone: 880 },
+  '128 x 64': { stage: 176, block: 1000, stageAlone: 318, blockAlone: 470 },
+  '128 x 48': { stage: 160, block: 810, stageAlone: 331, blockAlone: 510 },
+  '64 x 64': { stage: 107, block: 510, stageAlone: 247, blockAlone: 230 },
 }
-/** To launch `reduce`, and for it to read and write a byte. */
-const REDUCE = { launch: 3000, byte: 1 / 2000 }
+/** Beside the blocks of a launch; and for `reduce`, a byte that it or the blocks before it read or write. */
+const LAUNCH_NS = 3200
+const REDUCED_BYTE_NS = 1 / 2100
+/** Pieces of a place up to which neighbouring taps find much of what they read in the L1 cache. */
+const CACHED_PIECES = 2
 
 /** An estimate of a choice's time in nanoseconds. */
 export function cost(problem: ConvolutionProblem, { tile, parts }: Choice, multiprocessors: number): number {
   const { places, channels, stages } = measures(problem, tile)
   const sizes = tileSizes(tile)
-  const { products, stage, block } = RATES[tile.arithmetic]
+  const rates = RATES[`${sizes.places} x ${sizes.channels}`]!
   const blocks = Math.ceil(places / sizes.places) * Math.ceil(channels / sizes.channels) * parts
   const deep = Math.ceil(stages / parts)
-  const elements = tile.arithmetic === 'f16' ? 32 : 16
-  // A multiprocessor that has several blocks hides what each of them waits for.
-  const busy = (deep * sizes.places * sizes.channels * elements) / (1000 * products)
-  const most = Math.ceil(blocks / multiprocessors)
-  const alone = deep * stage + block
-  const time = Math.max(alone, most * busy + block)
-  return parts === 1 ? time : time + REDUCE.launch + REDUCE.byte * 4 * (parts + 1) * places * channels
+  const alone = deep * rates.stageAlone + rates.blockAlone
+  const busy = Math.ceil(blocks / multiprocessors) * (deep * rates.stage + rates.block)
+  const reduce = parts === 1 ? 0 : REDUCED_BYTE_NS * 4 * (parts + 1) * places * channels
+  return LAUNCH_NS + Math.max(alone, busy) + reduce
 }
 
 /** The way that should be the fastest: always the same for the same convolution and number of multiprocessors. */
 export function choose(problem: ConvolutionProblem, arithmetic: Arithmetic, multiprocessors: number): Choice {
   const choices = TILES[arithmetic].flatMap(tile => {
-    const { stages } = measures(problem, tile)
+    const { stages, pieces } = measures(problem, tile)
+    if (tile.cached !== pieces <= CACHED_PIECES) return []
     return [...new Set(PARTS.map(parts => fullParts(stages, parts)))].map(parts => ({ tile, parts }))
   })
   const costs = choices.map(choice => cost(problem, choice, multiprocessors))
