@@ -203,12 +203,13 @@ class Runner {
     try {
       await step.run(items, emit)
     } catch (error) {
+      // It ends the run, and nobody waits for the inputs' slots: a GPU that has failed would refuse them, and be heard in
+      // place of what the step said of it.
       if (!(error instanceof VideoError)) throw error
       this.#memory.releaseHeld()
       for (const { request } of shares) this.#fail(request, this.instance.step, error.code, error.message)
-    } finally {
-      for (const item of items) this.#memory.release(item)
     }
+    for (const item of items) this.#memory.release(item)
   }
 
   #emit(item: Item): void {
