@@ -1,4 +1,5 @@
 import * as v from 'valibot'
+import { type Arrival, parseArrival } from '../client/arrival.ts'
 import { ON_FULL, type Overload } from '../client/overload.ts'
 import { UsageError } from '../errors.ts'
 
@@ -76,9 +77,8 @@ const runFlags = v.pipe(
     seed: count('--seed', 0, 2 ** 31 - 1),
     warmup: count('--warmup', 0, MOST_REQUESTS),
     top: count('--top', 1, MOST_ITEMS),
-    arrival: v.optional(
-      v.picklist(['poisson', 'constant', 'bulk'], '--arrival is one of poisson, constant, bulk'),
-    ),
+    arrival: v.optional(v.string()),
+    concurrency: v.optional(count('--concurrency', 1, MOST_REQUESTS)),
     duration: v.optional(
       v.pipe(quantity('--duration', ' of seconds'), v.gtValue(0, '--duration must be above 0')),
     ),
@@ -101,10 +101,6 @@ const runFlags = v.pipe(
     ),
     metrics_port: v.optional(count('--metrics-port', 0, 65535)),
   }),
-  v.check(
-    flags => (flags.arrival !== 'poisson' && flags.arrival !== 'constant' ? true : intervalMs(flags) > 0),
-    '--arrival poisson and constant need a --mean_interval_ms above 0 (0 means bulk: all at once)',
-  ),
   v.check(flags => flags.rate === undefined || Number.isFinite(intervalMs(flags)), '--rate is too small'),
 )
 export type RunFlags = v.InferOutput<typeof runFlags>
@@ -113,9 +109,8 @@ export type RunFlags = v.InferOutput<typeof runFlags>
 export const RUN_FLAGS = Object.keys(runFlags.entries) as (keyof RunFlags)[]
 
 /** Mean time between arrivals in milliseconds; 0 for all at once. */
-export function intervalMs(flags: { mean_interval_ms: number; rate?: number | undefined }): number {
-  return flags.rate === undefined ? flags.mean_interval_ms : 1000 / flags.rate
-}
+const intervalMs = (flags: { mean_interval_ms: number; rate?: number | undefined }): number =>
+  flags.rate === undefined ? flags.mean_interval_ms : 1000 / flags.rate
 
 /** What to do with requests that come faster than they are served. */
 export const overloadOf = ({ on_full, timeout_ms }: RunFlags): Overload => ({
@@ -123,14 +118,32 @@ export const overloadOf = ({ on_full, timeout_ms }: RunFlags): Overload => ({
   timeoutNs: (timeout_ms ?? Number.POSITIVE_INFINITY) * 1e6,
 })
 
-/** How requests arrive: as asked, else bulk for an interval of 0 and Poisson otherwise. */
-export function arrivalOf(flags: RunFlags): 'poisson' | 'constant' | 'bulk' {
-  return flags.arrival ?? (intervalMs(flags) === 0 ? 'bulk' : 'poisson')
+/**
+ * How requests arrive: as asked, else bulk for an interval of 0 and Poisson otherwise.
+ * @throws {UsageError} where flags contradict each other
+ */
+export function arrivalOf(flags: RunFlags): Arrival {
+  const { arrival, concurrency, rate } = flags
+  if (concurrency !== undefined) {
+    if (arrival !== undefined || rate !== undefined)
+      throw new UsageError(
+        '--concurrency is a closed loop, in which a request arrives when another is done: remove --arrival and --rate',
+      )
+    return { kind: 'closed', concurrency }
+  }
+  const interval = intervalMs(flags)
+  const asked = parseArrival(arrival ?? (interval === 0 ? 'bulk' : 'poisson'), interval)
+  if (rate !== undefined && asked.kind !== 'poisson' && asked.kind !== 'constant')
+    throw new UsageError(`--rate has no use with --arrival ${asked.kind}; remove one of them`)
+  return asked
 }
 
-/** @throws {UsageError} listing every flag that is out of range */
+/** @throws {UsageError} listing every flag that is out of range, or saying which contradict each other */
 export function checkRunFlags(parsed: Record<string, unknown>): RunFlags {
   const checked = v.safeParse(runFlags, parsed)
-  if (checked.success) return checked.output
+  if (checked.success) {
+    arrivalOf(checked.output)
+    return checked.output
+  }
   throw new UsageError([...new Set(checked.issues.map(issue => issue.message))].join('\n'))
 }

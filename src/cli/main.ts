@@ -94,7 +94,15 @@ function runCommandFlags<T>(parser: Argv<T>) {
       default: 10,
       describe: 'requests at the start that statistics leave out',
     })
-    .option('arrival', { ...text, describe: 'poisson, constant or bulk [default: poisson]' })
+    .option('arrival', {
+      ...text,
+      describe:
+        'poisson, constant, bulk, mmpp:RATE@MS,RATE@MS,... (bursts) or trace:FILE (an earlier run) [default: poisson]',
+    })
+    .option('concurrency', {
+      ...number,
+      describe: 'closed loop in place of arrivals: so many requests in flight, the next when one is done',
+    })
     .option('duration', { ...number, describe: 'seconds during which requests arrive' })
     .option('slo_ms', { alias: ['slo-ms'], ...number, describe: 'latency goal in ms, for goodput' })
     .option('on_full', {

@@ -1,11 +1,8 @@
 import { readFileSync } from 'node:fs'
-import { dirname, resolve } from 'node:path'
 import { describeDevice } from '../../ffi/cuda/device.ts'
 import { gpuUse } from '../../ffi/nvml.ts'
 import { loadNetwork } from '../../models/load.ts'
 import type { Network } from '../../models/network.ts'
-import { drawSchedule } from '../client/schedule.ts'
-import { drawVideos, findVideos, type VideoFile } from '../client/videos.ts'
 import { UsageError } from '../errors.ts'
 import { builtin } from '../pipeline/builtin.ts'
 import { type Config, loadConfig } from '../pipeline/config.ts'
@@ -14,10 +11,8 @@ import { clipOf, labelsOf, networkAt, networksOf, threadsPerNetwork } from '../p
 import { withModules } from '../pipeline/modules.ts'
 import { makePlan, type Plan } from '../pipeline/plan.ts'
 import { CPU, type RunSettings } from '../steps/step.ts'
-import { ModuleError } from '../steps/user/fault.ts'
-import { isModulePath } from '../steps/user/module.ts'
-import { userVideos } from '../steps/user/videos.ts'
-import { arrivalOf, intervalMs, MOST_REQUESTS, type RunFlags } from './arguments.ts'
+import type { RunFlags } from './arguments.ts'
+import { type Requests, requestsOf } from './requests.ts'
 
 /** A run, worked out and checked: nothing has started. */
 export interface Prepared {
@@ -26,14 +21,9 @@ export interface Prepared {
   settings: RunSettings
   /** By their numbers in the plan. */
   networks: Network[]
-  videos: string[]
-  /** Class of each video, where its folder or the iterator says one. */
-  classes: (string | undefined)[]
   /** Of each last step. */
   labels: (string[] | undefined)[]
-  schedule: Float64Array
-  requestVideo: Uint32Array
-  bulk: boolean
+  requests: Requests
 }
 
 /** Names of the classes, one a line. @throws {UsageError} */
@@ -52,38 +42,6 @@ function readLabels(path: string, network: Network | undefined): string[] {
 }
 
 const classesOf = ({ architecture }: Network): number => architecture.classes
-
-const DEFAULT_VIDEOS = 2000
-
-/**
- * The video of each of `count` requests: as asked, else as the configuration says.
- * @throws {UsageError}
- */
-async function chooseVideos(
-  flags: RunFlags,
-  config: Config,
-  named: readonly string[] | undefined,
-  count: number,
-): Promise<{ videos: VideoFile[]; requestVideo: Uint32Array }> {
-  if (named)
-    return { videos: named.map(path => ({ path })), requestVideo: Uint32Array.from(named, (_, i) => i) }
-  const root = flags.video_root ?? config.videoRoot
-  if (isModulePath(config.iterator)) {
-    const folder = dirname(resolve(config.file ?? '.'))
-    try {
-      return await userVideos(config.iterator, count, { root, folder, seed: flags.seed })
-    } catch (error) {
-      if (!(error instanceof ModuleError)) throw error
-      throw new UsageError(`${config.file ?? config.name}: video_path_iterator: ${error.message}`)
-    }
-  }
-  if (root === undefined)
-    throw new UsageError(
-      'no videos: give --video-root DIR, GLOB or LIST.txt, or video_root in the pipeline file',
-    )
-  const videos = findVideos(root)
-  return { videos, requestVideo: drawVideos(count, videos, flags.seed) }
-}
 
 /**
  * RnB's rule: a GPU that another process computes on would give wrong figures.
@@ -122,22 +80,7 @@ export async function prepare(flags: RunFlags, named?: readonly string[]): Promi
         : readLabels(file, network === undefined ? undefined : networks[network]),
     ]
   })
-  const arrival = arrivalOf(flags)
-  // A duration ends a schedule by itself, but not one in which all requests arrive at its start.
-  const ends = flags.duration !== undefined && arrival !== 'bulk'
-  const limit = flags.videos ?? (ends ? MOST_REQUESTS + 1 : DEFAULT_VIDEOS)
-  const schedule = drawSchedule({
-    arrival,
-    meanIntervalMs: intervalMs(flags),
-    videos: named?.length ?? limit,
-    durationS: flags.duration,
-    seed: flags.seed,
-  })
-  if (schedule.length > MOST_REQUESTS)
-    throw new UsageError(
-      `--duration ${flags.duration} at this rate comes to more than ${MOST_REQUESTS} requests; --videos limits them`,
-    )
-  const { videos: files, requestVideo } = await chooseVideos(flags, config, named, schedule.length)
+  const requests = await requestsOf(flags, config, named)
   const settings: RunSettings = {
     seed: flags.seed,
     batch: flags.batch_size,
@@ -146,22 +89,19 @@ export async function prepare(flags: RunFlags, named?: readonly string[]): Promi
     threads: threadsPerNetwork(config, onCpu),
     clip: clipOf(config),
   }
-  const bulk = arrival === 'bulk'
   const plan = makePlan(
     config,
     {
       settings,
       networks: { architectures: networks.map(({ architecture }) => architecture), ofStep: found.ofStep },
       queueSize: flags.queue_size,
-      videos: schedule.length,
-      bulk,
+      videos: requests.schedule.length,
+      bulk: requests.arrival.kind === 'bulk',
       perGpuQueue: flags.per_gpu_queue,
       device: flags.device,
     },
     host,
   )
   checkGpus(plan, flags.share_gpu)
-  const videos = files.map(({ path }) => path)
-  const classes = files.map(video => video.class)
-  return { config, plan, settings, networks, videos, classes, labels, schedule, requestVideo, bulk }
+  return { config, plan, settings, networks, labels, requests }
 }

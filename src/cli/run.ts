@@ -13,12 +13,17 @@ import { type RnbArguments, TERMINATION } from '../results/log-folder.ts'
 import { RunOutput } from '../results/output.ts'
 import type { ExitReason } from '../results/schema.ts'
 import { CPU } from '../steps/step.ts'
-import { arrivalOf, intervalMs, overloadOf, type RunFlags } from './arguments.ts'
+import { overloadOf, type RunFlags } from './arguments.ts'
 import { EXIT } from './exit.ts'
 import { type Prepared, prepare } from './prepare.ts'
+import type { Requests } from './requests.ts'
 import { versions } from './versions.ts'
 
 const DEFAULT_LOGS = 'logs'
+/** What to know of latencies where nothing arrives while the pipeline is slow. */
+const CLOSED_LOOP =
+  'closed loop: a request is sent when another is done, so a slow pipeline is asked for less; latencies here are not ' +
+  'those of a load that keeps coming'
 /** Failures that are the load's fault, not a video's. */
 const OVERLOAD_CODES = new Set<string>(['queue_full', 'timeout'] satisfies VideoErrorCode[])
 
@@ -26,16 +31,16 @@ const rnbArguments = (flags: RunFlags, prepared: Prepared): RnbArguments => ({
   batch_size: flags.batch_size,
   check: flags.check,
   config_file_path: flags.config_file_path,
-  mean_interval_ms: intervalMs(flags),
+  mean_interval_ms: prepared.requests.meanIntervalMs,
   per_gpu_queue: flags.per_gpu_queue,
   queue_size: flags.queue_size,
-  videos: prepared.schedule.length,
+  videos: prepared.requests.schedule.length,
 })
 
 /** How much was asked of the pipeline, in words. */
-function loadOf(flags: RunFlags): string {
-  if (arrivalOf(flags) === 'bulk') return 'all requests at once'
-  const interval = intervalMs(flags)
+function loadOf({ arrival, meanIntervalMs: interval }: Requests): string {
+  if (arrival.kind === 'closed') return `${arrival.concurrency} requests in flight`
+  if (interval === 0) return 'all requests at once'
   return `${Number((1000 / interval).toPrecision(4))} requests/s (one in ${Number(interval.toPrecision(4))} ms)`
 }
 
@@ -46,12 +51,7 @@ interface Conclusion {
 }
 
 /** What the end of a run means for the shell, and in a sentence. */
-function conclude(
-  ending: Ending,
-  flags: RunFlags,
-  prepared: Prepared,
-  { completed, failed }: Collector,
-): Conclusion {
+function conclude(ending: Ending, prepared: Prepared, { completed, failed }: Collector): Conclusion {
   switch (ending.kind) {
     case 'crashed':
       return { status: EXIT.failed, reason: 'failed', message: `${ending.worker} failed: ${ending.message}` }
@@ -60,8 +60,8 @@ function conclude(
     case 'full': {
       const message =
         `${wasFull(prepared.plan.queues[ending.queue]!)} at request ` +
-        `${ending.request} of ${prepared.schedule.length}: this placement cannot carry the load of ` +
-        `${loadOf(flags)}; raise --mean_interval_ms or --queue_size, add instances, or choose --on-full drop or wait`
+        `${ending.request} of ${prepared.requests.schedule.length}: this placement cannot carry the load of ` +
+        `${loadOf(prepared.requests)}; raise --mean_interval_ms or --queue_size, add instances, or choose --on-full drop or wait`
       return { status: EXIT.queueFull, reason: 'queue_full', message }
     }
     case 'interrupted':
@@ -80,8 +80,15 @@ function terminationOf(ending: Ending): number {
   return ending.kind === 'finished' ? TERMINATION.targetReached : TERMINATION.unset
 }
 
+/** Whether requests keep coming however slow the pipeline is, and by which rule. */
+function factsOfLoad(flags: RunFlags, { arrival }: Requests): RunFacts['load'] {
+  if (arrival.kind === 'closed') return { loop: 'closed', concurrency: arrival.concurrency }
+  return { loop: 'open', arrival: flags.arrival ?? arrival.kind }
+}
+
 function factsOf(flags: RunFlags, prepared: Prepared, ledger: Ledger): RunFacts {
-  const { config, plan, networks, videos, classes, requestVideo, labels, bulk } = prepared
+  const { config, plan, networks, labels, requests } = prepared
+  const { videos, classes, requestVideo } = requests
   return {
     plan,
     ledger,
@@ -90,7 +97,7 @@ function factsOf(flags: RunFlags, prepared: Prepared, ledger: Ledger): RunFacts 
     labels,
     warmup: flags.warmup,
     sloMs: flags.slo_ms,
-    bulk,
+    load: factsOfLoad(flags, requests),
     seed: flags.seed,
     weights: networks.map(({ weights }) => weights).join(', ') || 'none',
     configFile: config.file,
@@ -195,7 +202,8 @@ async function openMetrics(
  */
 export async function run(flags: RunFlags, named?: readonly string[]): Promise<number> {
   const prepared = await prepare(flags, named)
-  const { config, plan, settings, networks, schedule, requestVideo, videos } = prepared
+  const { config, plan, settings, networks, requests } = prepared
+  const { schedule, requestVideo, videos, arrival } = requests
   if (flags.check) {
     requireLibraries(plan)
     if (!flags.quiet)
@@ -220,6 +228,9 @@ export async function run(flags: RunFlags, named?: readonly string[]): Promise<n
           settings,
           networks,
           overload: overloadOf(flags),
+          ...(arrival.kind === 'closed' && {
+            closedLoop: { concurrency: arrival.concurrency, durationS: flags.duration },
+          }),
           ledger: handle,
           schedule,
           requestVideo,
@@ -256,6 +267,7 @@ export async function run(flags: RunFlags, named?: readonly string[]): Promise<n
     },
   })
   for (const note of plan.notes) output.people.say(`note: ${note}`)
+  if (arrival.kind === 'closed') output.note(CLOSED_LOOP)
   const metrics = await openMetrics(flags, output, launch)
   const telemetry = await openTelemetry(flags, plan, message => output.warn(message))
   const restoreSignals = handleSignals(launch, line => output.people.say(line))
@@ -268,7 +280,7 @@ export async function run(flags: RunFlags, named?: readonly string[]): Promise<n
     throw new UsageError(ending.message)
   }
   const copied = launch.copied()
-  const conclusion = conclude(ending, flags, prepared, output.collector)
+  const conclusion = conclude(ending, prepared, output.collector)
   const { exit } = await output.finish({
     ...conclusion,
     endNs: monotonicNs(),

@@ -4,6 +4,7 @@ import { Barrier, type BarrierHandle } from '../queue/barrier.ts'
 import { encodeItem, itemWords } from '../queue/codec.ts'
 import { Control, type ControlHandle } from '../queue/control.ts'
 import { Ring, type RingHandle, TIMED_OUT } from '../queue/ring.ts'
+import { Semaphore, type SemaphoreHandle } from '../queue/semaphore.ts'
 import { Ends } from '../results/ends.ts'
 import { Ledger, type LedgerHandle } from '../results/ledger.ts'
 import type { StepFlow } from '../results/time-card.ts'
@@ -13,13 +14,25 @@ import { pace } from './pacer.ts'
 /** How long before an arrival the client stops sleeping and looks at the clock instead: a thread's wake-up time. */
 const SPIN_NS = 60_000
 
+/** A load that is a number of requests in flight: the next is sent when one is done. */
+export interface ClosedLoop {
+  permits: SemaphoreHandle
+  /** No request is sent later than this after the start; Infinity for no end. */
+  durationNs: number
+}
+
+/** Of a closed loop: how many more requests may be sent. */
+export const permitsOf = ({ closedLoop }: { closedLoop?: ClosedLoop }): Semaphore | undefined =>
+  closedLoop && new Semaphore(closedLoop.permits)
+
 export interface ClientShare {
   control: ControlHandle
   ready: BarrierHandle
   ledger: LedgerHandle
   plan: { steps: readonly StepFlow[] }
   overload: Overload
-  /** Intended arrival of each request, float64 ns after the start. */
+  closedLoop?: ClosedLoop
+  /** Intended arrival of each request, float64 ns after the start; without meaning in a closed loop. */
   schedule: SharedArrayBuffer
 }
 
@@ -45,7 +58,7 @@ class Entrance {
   ) {
     this.#queue = new Ring(filenames)
     this.#ledger = new Ledger(shared.ledger)
-    this.#ends = new Ends(this.#ledger, shared.plan.steps)
+    this.#ends = new Ends(this.#ledger, shared.plan.steps, permitsOf(shared))
   }
 
   /**
@@ -83,23 +96,36 @@ class Entrance {
   }
 }
 
-/** The client's thread: puts each request on the filename queue at its time. */
+/** Sends requests as others come to their end, each at the moment when it may be sent. */
+function keepInFlight(requests: number, shared: ClientShare, startNs: number, entrance: Entrance): void {
+  const permits = permitsOf(shared)!
+  const endNs = startNs + shared.closedLoop!.durationNs
+  for (let request = 0; request < requests; request++) {
+    if (permits.acquire(endNs) < 0) return
+    const now = monotonicNs()
+    if (now >= endNs || !entrance.offer(request, now, now)) return
+  }
+}
+
+/** The client's thread: puts each request on the filename queue at its time, or when another is done. */
 export function runClient(shared: ClientShare, filenames: RingHandle, listener: ClientListener): void {
   const control = new Control(shared.control)
   const schedule = new Float64Array(shared.schedule)
   const entrance = new Entrance(shared, filenames, listener)
   if (!new Barrier(shared.ready).arriveAndWait()) return
 
-  pace(schedule, control.startNs, {
-    now: monotonicNs,
-    wait: untilNs => {
-      if (untilNs - monotonicNs() > SPIN_NS) return control.sleepUntil(untilNs - SPIN_NS)
-      return control.stopped === 0 && !control.draining
-    },
-    offer: (request, intendedNs, actualNs) => {
-      if (control.stopped !== 0 || control.draining) return false
-      return entrance.offer(request, intendedNs, actualNs)
-    },
-  })
+  if (shared.closedLoop) keepInFlight(schedule.length, shared, control.startNs, entrance)
+  else
+    pace(schedule, control.startNs, {
+      now: monotonicNs,
+      wait: untilNs => {
+        if (untilNs - monotonicNs() > SPIN_NS) return control.sleepUntil(untilNs - SPIN_NS)
+        return control.stopped === 0 && !control.draining
+      },
+      offer: (request, intendedNs, actualNs) => {
+        if (control.stopped !== 0 || control.draining) return false
+        return entrance.offer(request, intendedNs, actualNs)
+      },
+    })
   entrance.close()
 }

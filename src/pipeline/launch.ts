@@ -5,6 +5,7 @@ import type { Overload } from '../client/overload.ts'
 import { Barrier } from '../queue/barrier.ts'
 import { Control } from '../queue/control.ts'
 import { Ring } from '../queue/ring.ts'
+import { Semaphore } from '../queue/semaphore.ts'
 import { SlotPool } from '../queue/slots.ts'
 import { tensorBytes } from '../queue/tensor.ts'
 import { Ledger, type LedgerHandle, STATE } from '../results/ledger.ts'
@@ -21,6 +22,8 @@ export interface LaunchOptions {
   /** By their numbers in the plan. */
   networks: readonly Network[]
   overload: Overload
+  /** In place of a schedule's times: so many requests in flight, until then. */
+  closedLoop?: { concurrency: number; durationS?: number }
   ledger: LedgerHandle
   /** Intended arrivals in ns from the start, ascending. */
   schedule: Float64Array
@@ -61,7 +64,7 @@ const shareCopy = (view: Float64Array | Uint32Array): SharedArrayBuffer => {
 const leavesOf = (plan: Plan): number => plan.steps.filter(({ last }) => last).length
 
 function share(options: LaunchOptions, gpus: GpuMemory): SharedRun {
-  const { plan, schedule } = options
+  const { plan, schedule, closedLoop } = options
   const outputs = plan.instances.flatMap(instance => instance.outputs).length
   const workers = plan.instances.reduce((sum, instance) => sum + instance.workers, 0)
   const devices = [...new Set(plan.instances.map(({ device }) => device))].filter(device => device !== CPU)
@@ -85,6 +88,12 @@ function share(options: LaunchOptions, gpus: GpuMemory): SharedRun {
     settings: options.settings,
     networks: options.networks,
     overload: options.overload,
+    ...(closedLoop && {
+      closedLoop: {
+        permits: Semaphore.create(closedLoop.concurrency, control),
+        durationNs: (closedLoop.durationS ?? Number.POSITIVE_INFINITY) * 1e9,
+      },
+    }),
     control: control.handle,
     ready: Barrier.create(workers + 1, control),
     queues: plan.queues.map(queue =>

@@ -1,5 +1,6 @@
 import { LibraryError } from '../../ffi/error.ts'
 import { monotonicNs } from '../../ffi/libc.ts'
+import { permitsOf } from '../client/client.ts'
 import { wasFull, wasLate } from '../client/overload.ts'
 import { UsageError, VideoError, type VideoErrorCode } from '../errors.ts'
 import { Barrier } from '../queue/barrier.ts'
@@ -58,7 +59,7 @@ class Runner {
     const { plan } = shared
     this.#control = new Control(shared.control)
     this.#ledger = new Ledger(shared.ledger)
-    this.#ends = new Ends(this.#ledger, plan.steps)
+    this.#ends = new Ends(this.#ledger, plan.steps, permitsOf(shared))
     this.#gpu = instance.device === CPU ? undefined : new WorkerGpu(instance.device)
     this.#memory = new InstanceMemory(shared, instance, this.#gpu)
     this.#input = new Ring(shared.queues[instance.inQueue]!)
@@ -276,8 +277,8 @@ class Runner {
   }
 
   #complete(request: number, scores: readonly TopClass[]): void {
-    if (this.#ledger.finish(request, scores, this.#leaf) === 0) return
-    this.#results.put(Int32Array.of(request, this.#leaf), RESULT_WORDS)
+    if (this.#ends.finish(request, scores, this.#leaf))
+      this.#results.put(Int32Array.of(request, this.#leaf), RESULT_WORDS)
   }
 }
 

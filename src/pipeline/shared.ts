@@ -1,4 +1,5 @@
 import type { Network } from '../../models/network.ts'
+import type { ClosedLoop } from '../client/client.ts'
 import type { Overload } from '../client/overload.ts'
 import type { BarrierHandle } from '../queue/barrier.ts'
 import type { ControlHandle } from '../queue/control.ts'
@@ -31,6 +32,7 @@ export interface SharedRun {
   /** By their numbers in the plan; weights are in shared memory. */
   networks: readonly Network[]
   overload: Overload
+  closedLoop?: ClosedLoop
   control: ControlHandle
   /** All workers arrive after their warm-up; the main thread then starts the clock. */
   ready: BarrierHandle

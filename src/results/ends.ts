@@ -1,4 +1,4 @@
-import { type Ledger, STATE } from './ledger.ts'
+import { type Ledger, STATE, type TopClass } from './ledger.ts'
 import { leavesOf, pathTo, type StepFlow } from './time-card.ts'
 
 /** For each step, the places of the last steps that it leads to. */
@@ -13,7 +13,9 @@ export class Ends {
 
   constructor(
     readonly ledger: Ledger,
-    steps: readonly StepFlow[],
+    readonly steps: readonly StepFlow[],
+    /** Of a closed loop: a request that is over gives its permit back. */
+    readonly permits?: { release(): void },
   ) {
     this.#leavesAfter = leavesAfter(steps)
   }
@@ -23,10 +25,21 @@ export class Ends {
     return this.#leavesAfter[step]!.some(leaf => this.ledger.state(request, leaf) === STATE.pending)
   }
 
+  /** A last step has a result for a request. @returns whether it was still to come */
+  finish(request: number, top: readonly TopClass[], leaf: number): boolean {
+    return this.#count(this.ledger.finish(request, top, leaf))
+  }
+
   /** Nothing comes of a request from this step on. @returns whether something was still to come */
   fail(request: number, step: number): boolean {
     let first = false
-    for (const leaf of this.#leavesAfter[step]!) if (this.ledger.fail(request, leaf) > 0) first = true
+    for (const leaf of this.#leavesAfter[step]!)
+      if (this.#count(this.ledger.fail(request, leaf))) first = true
     return first
+  }
+
+  #count(ended: number): boolean {
+    if (ended === this.ledger.leaves) this.permits?.release()
+    return ended > 0
   }
 }

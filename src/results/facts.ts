@@ -25,8 +25,8 @@ export interface RunFacts {
   warmup: number
   /** Latency goal. */
   sloMs?: number
-  /** All requests arrive at once: there is no rate to speak of. */
-  bulk: boolean
+  /** Requests come as a schedule says (open), or when others are done (closed). */
+  load: { loop: 'open'; arrival: string } | { loop: 'closed'; concurrency: number }
   seed: number
   /** Checkpoint file, or random:SEED; several with commas between them. */
   weights: string

@@ -115,6 +115,11 @@ export class Ledger {
     this.#values = new SharedTexts(values)
   }
 
+  /** Last steps, each of which comes to an end of its own for each request. */
+  get leaves(): number {
+    return this.size.leaves ?? 1
+  }
+
   /** Bytes of a row. */
   get rowBytes(): number {
     return this.#offsets.bytes

@@ -182,6 +182,16 @@ export const summarySchema = v.pipe(
       hash: text('Hash of the configuration'),
     }),
     arguments: v.pipe(v.record(v.string(), v.unknown()), v.description('Flags of the run, by name')),
+    load: v.variant('loop', [
+      v.object({
+        loop: v.literal('open'),
+        arrival: text('How requests came, whether others were done or not: as --arrival says'),
+      }),
+      v.object({
+        loop: v.literal('closed'),
+        concurrency: count('Requests in flight: each came when another was done (--concurrency)'),
+      }),
+    ]),
     seed: number('Of arrivals, videos, clips and random weights'),
     weights: text('Checkpoint file, or random:SEED; several with commas between'),
     versions: v.pipe(v.record(v.string(), v.string()), v.description('Of rnb and of what it runs on')),
@@ -196,7 +206,7 @@ export const summarySchema = v.pipe(
     started: text('Start of the run, ISO 8601'),
     duration_s: number('From the start to the last event of the run'),
     requests: v.object({
-      asked: count('Requests in the schedule'),
+      asked: count('Requests in the schedule; in a closed loop, the most that there may be'),
       arrived: count('Requests that the client made'),
       completed: count('Requests with a result, of one branch at least'),
       failed: count('Requests without one, with an error'),
@@ -216,7 +226,7 @@ export const summarySchema = v.pipe(
       ),
     }),
     rate: v.object({
-      offered_per_s: rate('Arrivals per second, as scheduled'),
+      offered_per_s: rate('Arrivals per second, as scheduled; null in bulk and in a closed loop'),
       sent_per_s: rate('Arrivals per second, as the client made them'),
       achieved_per_s: rate('Results per second'),
     }),

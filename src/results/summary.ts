@@ -125,6 +125,7 @@ function identity(facts: RunFacts, { clock, logDir, startNs, endNs }: RunEnd & C
   return {
     config: { name: plan.name, ...(configFile !== undefined && { file: configFile }), hash: plan.hash },
     arguments: facts.arguments,
+    load: facts.load,
     seed: facts.seed,
     weights: facts.weights,
     versions: facts.versions,
@@ -137,7 +138,8 @@ function identity(facts: RunFacts, { clock, logDir, startNs, endNs }: RunEnd & C
 
 /** Figures of the requests after the warm-up, and of the queues and instances. */
 function figures(facts: RunFacts, cards: TimeCards, end: RunEnd & Counted) {
-  const { ledger, plan, bulk, sloMs } = facts
+  const { ledger, plan, load, sloMs } = facts
+  const bulk = load.loop === 'open' && load.arrival === 'bulk'
   const { done } = end
   const asked = ledger.size.requests
   const warmup = Math.min(facts.warmup, asked)
@@ -190,7 +192,7 @@ function figures(facts: RunFacts, cards: TimeCards, end: RunEnd & Counted) {
       window_s: window.seconds > 0 ? rounded(window.seconds) : null,
     },
     rate: {
-      offered_per_s: arrivalRate(request => ledger.intended(request)),
+      offered_per_s: load.loop === 'closed' ? null : arrivalRate(request => ledger.intended(request)),
       sent_per_s: arrivalRate(request => ledger.actual(request)),
       achieved_per_s: perSecond(window.requests.length),
     },

@@ -1,5 +1,5 @@
 import { expect, test } from 'bun:test'
-import { demo, rnb, run } from './rnb.ts'
+import { demo, file, rnb, run } from './rnb.ts'
 
 const NUMBERS: [string, string[]][] = [
   ['-v', ['0', '-1', '1.5', 'many', 'NaN', 'Infinity', '16777217', '9e99']],
@@ -13,6 +13,7 @@ const NUMBERS: [string, string[]][] = [
   ['--top', ['0', '-1', '1.5', 'x', '9e9']],
   ['--duration', ['0', '-1', 'x', 'NaN']],
   ['--slo-ms', ['0', '-1', 'x']],
+  ['--concurrency', ['0', '-1', '1.5', 'x']],
   ['--timeout-ms', ['0', '-1', 'x', 'NaN', 'Infinity']],
 ]
 const LONG: Record<string, string> = {
@@ -36,7 +37,9 @@ test.each(NUMBERS)('%s is held to its range', async (flag, values) => {
 })
 
 test('words are held to those that there are', async () => {
-  await refused(['--arrival', 'sometimes'], '--arrival is one of poisson, constant, bulk')
+  await refused(['--arrival', 'sometimes'], '--arrival is one of poisson, constant, bulk, mmpp:RATE@MS')
+  await refused(['--arrival', 'mmpp:5@x,1@1'], 'give two or more states as RATE@MS')
+  await refused(['--arrival', 'trace:/nowhere/trace.jsonl'], 'cannot be read (ENOENT)')
   await refused(['--device', 'tpu'], '--device is one of cpu, cuda, auto')
   await refused(['--on-full', 'block'], '--on-full is one of abort, drop, wait')
   await refused(['--on-error', 'retry'], '--on-error is one of skip, abort')
@@ -46,6 +49,11 @@ test('words are held to those that there are', async () => {
 test('flags that contradict each other are refused', async () => {
   await refused(['--arrival', 'poisson', '-mi', '0'], '--mean_interval_ms above 0')
   await refused(['--arrival', 'constant', '-mi', '0'], '--mean_interval_ms above 0')
+  await refused(['--concurrency', '2', '--arrival', 'poisson'], '--concurrency is a closed loop')
+  await refused(['--concurrency', '2', '--rate', '5'], '--concurrency is a closed loop')
+  await refused(['--arrival', 'mmpp:1@1,2@2', '--rate', '5'], '--rate has no use with --arrival mmpp')
+  const trace = file('trace.jsonl', '{"at_ms": 0, "video": "a.mp4"}\n')
+  await refused(['--arrival', `trace:${trace}`, '--video-root', 'x'], '--video-root has no use')
   await refused(['--duration', '1e9', '-mi', '0.001'], 'more than 16777216 requests')
 })
 

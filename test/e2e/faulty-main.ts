@@ -3,8 +3,8 @@ import { stepKinds } from '../../src/steps/index.ts'
 import type { StepContext, StepInstance } from '../../src/steps/step.ts'
 
 // The program, with a fault put into one of its workers by the environment: FAULT_IN is the index of a step, or
-// `client`; FAULT says what goes wrong there, and FAULT_AFTER on which of its calls (from 0) if that is in `run`. A step
-// with the fault `slow` takes FAULT_MS longer for every call.
+// `client`; FAULT says what goes wrong there, and FAULT_AFTER on which of its calls (from 0) if that is in `run`. With
+// the fault `stall` the step only takes FAULT_MS longer for that call, with `slow` for every call.
 const { FAULT_IN, FAULT, FAULT_AFTER = '0', FAULT_MS = '0' } = process.env
 
 class InjectedError extends Error {
@@ -24,8 +24,9 @@ function faulty(step: StepInstance): StepInstance {
   return {
     warmUp: () => (FAULT === 'warm-up' ? goWrong() : step.warmUp?.()),
     async run(items, emit) {
-      if (FAULT === 'slow') Bun.sleepSync(Number(FAULT_MS))
-      else if (left-- === 0 && FAULT !== 'warm-up' && FAULT !== 'flush') {
+      const now = left-- === 0
+      if (FAULT === 'slow' || (FAULT === 'stall' && now)) Bun.sleepSync(Number(FAULT_MS))
+      else if (now && FAULT !== 'warm-up' && FAULT !== 'flush') {
         if (FAULT === 'reject') await Promise.reject(new InjectedError('put here by a test'))
         goWrong()
       }

@@ -65,37 +65,37 @@ test('drop: what finds the filename queue full is told so, the rest has its resu
 })
 
 test('drop: a queue between steps that is full costs a request all its parts, and no slots', async () => {
-  const flags = ['-v', '40', '-mi', '0', '--seed', '5']
+  const flags = ['-v', '24', '-mi', '0', '--seed', '5']
   const all = topOf(await run(parts(), flags))
   const outcome = await run(
     parts(),
-    ['-v', '40', '-mi', '4', '--seed', '5', '-qs', '1', '--on-full', 'drop'],
+    ['-v', '24', '-mi', '4', '--seed', '5', '-qs', '1', '--on-full', 'drop'],
     slowNetwork(2, 5),
   )
   expect(outcome.status).toBe(0)
-  expectAccounted(outcome, 40)
+  expectAccounted(outcome, 24)
   expect(outcome.errors.map(({ step }) => step)).toContain(1)
   for (const [id, label] of topOf(outcome)) expect(label).toBe(all.get(id)!)
   for (const { high_water } of outcome.summary.queues) expect(high_water).toBeLessThanOrEqual(1)
 })
 
 test('wait: everything comes to its result through queues of one, and the wait counts as latency', async () => {
-  const all = topOf(await run(parts(3), ['-v', '40', '-mi', '0', '--seed', '5']))
+  const all = topOf(await run(parts(3), ['-v', '24', '-mi', '0', '--seed', '5']))
   const outcome = await run(
     parts(3),
-    ['-v', '40', '-mi', '0.01', '--seed', '5', '-qs', '1', '--on-full', 'wait', '--warmup', '0'],
+    ['-v', '24', '-mi', '0.01', '--seed', '5', '-qs', '1', '--on-full', 'wait', '--warmup', '0'],
     slowNetwork(2, 5),
   )
   expect({ status: outcome.status, stderr: outcome.stderr }).toEqual({ status: 0, stderr: '' })
-  expectAccounted(outcome, 40)
+  expectAccounted(outcome, 24)
   expect(topOf(outcome)).toEqual(all)
   for (const { high_water } of outcome.summary.queues) expect(high_water).toBeLessThanOrEqual(1)
   const late = outcome.results.filter(({ intended_ms, actual_ms }) => actual_ms > intended_ms)
-  expect(late.length).toBeGreaterThan(20)
+  expect(late.length).toBeGreaterThan(12)
   for (const { intended_ms, actual_ms, latency_ms, latency_actual_ms } of outcome.results)
     expect(latency_ms - latency_actual_ms).toBeCloseTo(actual_ms - intended_ms, 3)
   // The last of them waited for all others: no shorter than what the network took for each of its calls.
-  expect(outcome.results.at(-1)!.latency_ms).toBeGreaterThan((40 * 5) / 3)
+  expect(outcome.results.at(-1)!.latency_ms).toBeGreaterThan((24 * 5) / 3)
 })
 
 test('wait: an interrupt ends the wait of the client, and what is in flight is finished', async () => {
@@ -127,23 +127,26 @@ test('wait: an interrupt ends the wait of the client, and what is in flight is f
   expect(arrived).toBe(completed + unfinished)
 })
 
-const TIMEOUT_MS = 250
+const TIMEOUT_MS = 2000
 
-test.each([1, 3])('a late request is dropped before its next step, in batches of %d too', async batch => {
+test.each([1, 3])('late requests are dropped before their next step, in batches of %d too', async batch => {
   const flags = ['-v', '40', '-mi', '0', '--seed', '5', '--warmup', '0']
   const all = topOf(await run(parts(batch), flags))
-  const outcome = await run(parts(batch), [...flags, '--timeout-ms', String(TIMEOUT_MS)], slowNetwork(2, 40))
-  expect(outcome.status).toBe(0)
+  // The network stalls once: what it has not begun by then is late.
+  const stall = { FAULT_IN: '2', FAULT: 'stall', FAULT_AFTER: '8', FAULT_MS: String(1.2 * TIMEOUT_MS) }
+  const outcome = await run(parts(batch), [...flags, '--timeout-ms', String(TIMEOUT_MS)], {
+    program,
+    env: stall,
+  })
+  expect({ status: outcome.status, stderr: outcome.stderr }).toEqual({ status: 0, stderr: '' })
   expectAccounted(outcome, 40)
-  // About a hundred parts, one or three at a time, at 25 ms for each call: most cannot be in time.
-  expect(outcome.summary.requests.timed_out).toBeGreaterThan(5)
+  const inTime = 9 * batch
+  expect(outcome.results.length).toBeLessThanOrEqual(inTime)
   expect(outcome.results.length).toBeGreaterThan(0)
-  for (const { code, message } of outcome.errors) {
-    expect(code).toBe('timeout')
-    expect(message).toContain(`within ${TIMEOUT_MS} ms`)
-  }
+  expect(outcome.summary.requests.timed_out).toBe(40 - outcome.results.length)
+  for (const { message } of outcome.errors) expect(message).toContain(`within ${TIMEOUT_MS} ms`)
   for (const [id, label] of topOf(outcome)) expect(label).toBe(all.get(id)!)
-  // No step began anything late: the time before the last step's run is within the deadline.
+  // No step began anything late: all but the last step's run is within the deadline.
   for (const { latency_ms, steps } of outcome.results)
     expect(latency_ms - steps.at(-1)!.run_ms).toBeLessThanOrEqual(TIMEOUT_MS + 0.01)
 })

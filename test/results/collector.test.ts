@@ -306,7 +306,7 @@ describe('the summary', () => {
   })
 
   test('of all at once has no rate of arrival', () => {
-    const { facts } = fakeRun(20, TWO_STEPS, { bulk: true })
+    const { facts } = fakeRun(20, TWO_STEPS, { load: { loop: 'open', arrival: 'bulk' } })
     const collector = new Collector(facts)
     collector.start(START_NS)
     for (let request = 0; request < 20; request++) collector.complete(request)

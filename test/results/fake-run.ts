@@ -59,7 +59,7 @@ export function factsOf(
     ledger: new Ledger(Ledger.create({ requests, parts: steps.map(step => step.parts), top: 2 })),
     video: request => `/videos/${request}.mp4`,
     warmup: 0,
-    bulk: false,
+    load: { loop: 'open', arrival: 'poisson' },
     seed: 1,
     weights: 'random:1',
     arguments: { videos: requests },
