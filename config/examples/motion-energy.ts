@@ -7,16 +7,12 @@ export default class MotionEnergy implements Step {
   static readonly options = options
 
   static shape({ inputs: [clips] }: StepPlan): StepShape {
-    if (clips?.shape.length !== 5 || clips.memory !== 'host')
+    if (clips?.memory !== 'host' || clips.shape.length !== 5)
       throw new Error('it takes clips of [clips, 3, frames, height, width] from a loader on the CPU')
-    return {} // No tensors leave it: it is the last step.
+    return {} // No tensors leave it.
   }
 
-  readonly #digits: number
-
-  constructor(context: StepContext<typeof options>) {
-    this.#digits = context.options.digits
-  }
+  constructor(readonly context: StepContext<typeof options>) {}
 
   run([clips]: readonly Tensor[]): Outcome {
     if (clips?.memory !== 'host') throw new TypeError('no clips')
@@ -24,12 +20,12 @@ export default class MotionEnergy implements Step {
     const frame = height * width
     const energy = Array.from({ length: count }, (_, clip) => {
       let sum = 0
-      for (let channel = 0; channel < channels; channel++) {
-        const first = (clip * channels + channel) * frames * frame
+      for (let channel = clip * channels; channel < (clip + 1) * channels; channel++) {
+        const first = channel * frames * frame
         for (let i = first + frame; i < first + frames * frame; i++)
           sum += Math.abs(clips.data[i]! - clips.data[i - frame]!)
       }
-      return Number((sum / (channels * (frames - 1) * frame)).toFixed(this.#digits))
+      return Number((sum / (channels * (frames - 1) * frame)).toFixed(this.context.options.digits))
     })
     return { values: [{ energy }] }
   }

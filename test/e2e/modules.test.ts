@@ -41,6 +41,12 @@ test('the example on the CPU: a step in TypeScript puts its values into the resu
   }
 })
 
+test('README shows the examples as they are', () => {
+  const readme = readFileSync(join(root, 'README.md'), 'utf8')
+  for (const name of ['motion-energy.ts', 'motion-energy-gpu.ts', 'motion-energy.ptx'])
+    expect(readme).toContain(`\n${readFileSync(join(root, 'config/examples', name), 'utf8')}\`\`\`\n`)
+})
+
 test('a step between loader and network sees and passes tensors without a copy, in JavaScript with imports of its own', async () => {
   const passing = project(
     [
