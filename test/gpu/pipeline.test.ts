@@ -3,7 +3,7 @@ import { readdirSync, readFileSync } from 'node:fs'
 import { basename, dirname, join } from 'node:path'
 import { readLogs } from '../../src/results/read-logs.ts'
 import type { SummaryLine } from '../../src/results/schema.ts'
-import { type Outcome, rnbConfigs, scratch } from '../e2e/rnb.ts'
+import { type Outcome, rnbConfigs, root, scratch } from '../e2e/rnb.ts'
 import { forTheseGpus, GPUS, onRealGpus, runOnGpus, type Step } from './pipelines.ts'
 
 setDefaultTimeout(120_000)
@@ -115,6 +115,48 @@ describe.skipIf(GPUS === 0)('pipelines on GPUs', () => {
       expect(outcome.summary.notes).toContain(`gpu 1 to gpu 0: ${words}`)
     },
   )
+
+  test.skipIf(GPUS < 2)('one decode feeds networks on two GPUs: clips pass to the other once', async () => {
+    const pipeline = forTheseGpus([
+      { model: 'loader', queue_groups: [{ gpus: [0], out_queues: [0] }], num_shared_tensors: 1 },
+      { model: 'network', name: 'near', queue_groups: [{ gpus: [0], in_queue: 0 }] },
+      { model: 'network', name: 'far', inputs: ['loader'], queue_groups: [{ gpus: [1], in_queue: 0 }] },
+    ])
+    const outcome = await runOnGpus(pipeline, FLAGS)
+    await expectSame(outcome)
+    for (const { branches, top } of outcome.results) {
+      expect(branches!.map(({ name }) => name)).toEqual(['near', 'far'])
+      for (const branch of branches!) expect(branch.top).toEqual(top)
+    }
+    const clips = clipsOf(outcome)
+    expect(copiesOf(outcome.summary)).toEqual({
+      gather: 2 * clips * CLIP,
+      peer: clips * CLIP,
+      pinned: 0,
+      upload: uploaded(outcome),
+      download: 2 * clips * 8 * 4,
+    })
+  })
+
+  test('two networks go on from the features of one, and an aggregator joins them', async () => {
+    const last = Math.max(0, Math.min(1, GPUS - 1))
+    const between = (gpu: number) => [{ gpus: [gpu], in_queue: 0, out_queues: [0] }]
+    const pipeline = forTheseGpus([
+      { model: 'loader', queue_groups: [{ gpus: [0], out_queues: [0] }], num_segments: 2 },
+      { model: 'network', name: 'trunk', queue_groups: between(0), end_index: 2, num_shared_tensors: 2 },
+      { model: 'network', name: 'a', queue_groups: between(0), start_index: 3 },
+      { model: 'network', name: 'b', inputs: ['trunk'], queue_groups: between(last), start_index: 3 },
+      { model: 'aggregator', inputs: ['a', 'b'], aggregate: 4, queue_groups: [{ gpus: [-1], in_queue: 0 }] },
+    ])
+    await expectSame(await runOnGpus(pipeline, FLAGS))
+  })
+
+  const built = GPUS < 2 ? [] : ['apart', 'split']
+  test.each(built)('2-gpus/%s, which comes with the program', async name => {
+    const text = readFileSync(join(root, 'config/2-gpus', `${name}.json`), 'utf8')
+    const { pipeline } = JSON.parse(text) as { pipeline: Step[] }
+    await expectSame(await runOnGpus(forTheseGpus(pipeline), FLAGS))
+  })
 
   test.skipIf(GPUS < 2)('a batcher brings items of another GPU to its own', async () => {
     const pipeline = forTheseGpus([
