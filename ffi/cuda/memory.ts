@@ -1,5 +1,5 @@
 import type { Pointer } from 'bun:ffi'
-import { check, cudaError } from './check.ts'
+import { check, cudaError, mebibytes, memoryLeft } from './check.ts'
 import {
   CU_MEMHOSTALLOC_PORTABLE,
   CU_MEMHOSTREGISTER_PORTABLE,
@@ -18,8 +18,6 @@ export interface Purpose {
   readonly lower: string
 }
 
-const mebibytes = (bytes: number): string => `${(bytes / 2 ** 20).toFixed(1)} MiB`
-
 /** Bytes of this thread's device. @throws {NativeError} */
 export function memoryInfo(): { free: number; total: number } {
   check('cuMemGetInfo_v2', cuda().cuMemGetInfo_v2(out, out2))
@@ -34,12 +32,11 @@ export function allocate(bytes: number, purpose: Purpose): DevicePointer {
   const status = cuda().cuMemAlloc_v2(out, bytes)
   if (status === CUDA_SUCCESS) return outNumber() as DevicePointer
   if (status !== CUDA_ERROR_OUT_OF_MEMORY) throw cudaError('cuMemAlloc_v2', status)
-  const { free, total } = memoryInfo()
+  const { what, lower } = purpose
   throw cudaError(
     'cuMemAlloc_v2',
     status,
-    `${purpose.what} takes ${mebibytes(bytes)}, and ${mebibytes(free)} of ${mebibytes(total)} is free; ` +
-      `lower ${purpose.lower}`,
+    `${what} takes ${mebibytes(bytes)}, and ${memoryLeft()}; lower ${lower}`,
   )
 }
 
@@ -50,7 +47,14 @@ export function free(pointer: DevicePointer): void {
 
 /** Page-locked memory of the host, which devices copy from and to at full speed. @throws {NativeError} */
 export function allocatePinned(bytes: number): PinnedPointer {
-  check('cuMemHostAlloc', cuda().cuMemHostAlloc(out, bytes, CU_MEMHOSTALLOC_PORTABLE))
+  const status = cuda().cuMemHostAlloc(out, bytes, CU_MEMHOSTALLOC_PORTABLE)
+  if (status === CUDA_ERROR_OUT_OF_MEMORY)
+    throw cudaError(
+      'cuMemHostAlloc',
+      status,
+      `${mebibytes(bytes)} of the host's memory cannot be page-locked`,
+    )
+  check('cuMemHostAlloc', status)
   return outNumber() as PinnedPointer
 }
 

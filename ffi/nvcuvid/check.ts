@@ -34,7 +34,7 @@ export function check(call: NvcuvidCall, status: number): void {
   if (status !== 0) throw nvcuvidError(call, status)
 }
 
-/** The error of a status that is not CUDA_SUCCESS. */
-export function nvcuvidError(call: NvcuvidCall, status: number): NativeError {
-  return new NativeError('libnvcuvid', call, status, NAMES[status] ?? `CUresult ${status}`)
+/** The error of a status that is not CUDA_SUCCESS. @param more - what is known beside it */
+export function nvcuvidError(call: NvcuvidCall, status: number, more = ''): NativeError {
+  return new NativeError('libnvcuvid', call, status, NAMES[status] ?? `CUresult ${status}`, more)
 }

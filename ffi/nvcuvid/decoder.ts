@@ -1,4 +1,6 @@
 import { type Pointer, ptr } from 'bun:ffi'
+import { memoryLeft } from '../cuda/check.ts'
+import { CUDA_ERROR_OUT_OF_MEMORY } from '../cuda/constants.ts'
 import type { CUstream, DevicePointer } from '../cuda/types.ts'
 import { check, nvcuvidError } from './check.ts'
 import {
@@ -66,7 +68,13 @@ export function createDecoder(config: DecoderConfig, lock?: ContextLock): Decode
     .setI32('OutputFormat', config.surfaceFormat)
     .setI32('DeinterlaceMode', cudaVideoDeinterlaceMode_Weave)
     .setI64('vidLock', lock ?? 0)
-  check('cuvidCreateDecoder', nvcuvid().symbols.cuvidCreateDecoder(ptr(cell), info.address as Pointer))
+  const status = nvcuvid().symbols.cuvidCreateDecoder(ptr(cell), info.address as Pointer)
+  if (status === CUDA_ERROR_OUT_OF_MEMORY) {
+    const size = `${config.maxWidth}x${config.maxHeight}`
+    const more = `a decoder of up to ${size}, and ${memoryLeft()}; lower in_flight of the loaders on this GPU`
+    throw nvcuvidError('cuvidCreateDecoder', status, more)
+  }
+  check('cuvidCreateDecoder', status)
   return Number(cell[0]) as DecoderHandle
 }
 

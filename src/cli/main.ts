@@ -1,5 +1,5 @@
 import yargs, { type Argv } from 'yargs'
-import { LibraryError } from '../../ffi/error.ts'
+import { LibraryError, NativeError } from '../../ffi/error.ts'
 import { UsageError } from '../errors.ts'
 import { hasModules } from '../steps/user/module.ts'
 import { VERSION } from '../version.ts'
@@ -258,7 +258,8 @@ export async function main(argv: string[]): Promise<void> {
     await commandLine(normaliseArguments(argv), status).parseAsync()
   } catch (error) {
     status.code = error instanceof UsageError ? EXIT.usage : EXIT.failed
-    const expected = error instanceof UsageError || error instanceof LibraryError
+    const short = error instanceof NativeError && error.statusName === 'CUDA_ERROR_OUT_OF_MEMORY'
+    const expected = error instanceof UsageError || error instanceof LibraryError || short
     console.error(
       `rnb: ${expected ? error.message : error instanceof Error ? (error.stack ?? error.message) : String(error)}`,
     )

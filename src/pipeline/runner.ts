@@ -13,6 +13,7 @@ import { Ledger, type TopClass } from '../results/ledger.ts'
 import { plannedKind, plannedSelector } from '../steps/index.ts'
 import { CPU, type StepInstance } from '../steps/step.ts'
 import { InstanceMemory, Stopped, stepContext, WorkerGpu } from './context.ts'
+import { deviceLoss } from './device-loss.ts'
 import type { Instance, PlannedQueue } from './plan.ts'
 import { keepShares, splitItem } from './segments.ts'
 import { type SharedRun, STOP, type WorkerMessage } from './shared.ts'
@@ -98,6 +99,14 @@ class Runner {
   }
 
   async run(): Promise<void> {
+    try {
+      await this.#live()
+    } catch (error) {
+      throw this.#gpu ? deviceLoss(error, this.#gpu.stream, this.instance, this.shared.plan) : error
+    }
+  }
+
+  async #live(): Promise<void> {
     const kind = await plannedKind(this.shared.plan.steps[this.instance.step]!)
     for (let reader = 0; reader < this.#readers; reader++)
       this.#routes.push(await this.#route(reader, this.#outputs.length / this.#readers))
