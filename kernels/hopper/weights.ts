@@ -1,0 +1,59 @@
+import { type ConvolutionPlan, STEM_COLUMNS } from './convolution.ts'
+import { CHUNK, ROW_BYTES } from './parts.ts'
+
+/** Elements of a row of operands in shared memory, and of the pieces of 16 bytes that the swizzle moves. */
+const ROW = ROW_BYTES / 2
+const PIECE = 8
+
+/** Where element `k` of row `row` lies in a block: pieces change places by the row's number within eight. */
+const swizzled = (row: number, k: number): number =>
+  row * ROW + ((Math.floor(k / PIECE) ^ (row % PIECE)) * PIECE + (k % PIECE))
+
+/** What weights are packed from. */
+export interface Filter {
+  /** [channels out, channels in, time, height, width]. */
+  readonly weight: Float32Array
+  readonly channelsOut: number
+  readonly channelsIn: number
+  /** Taps of the filter: time x height x width. */
+  readonly taps: number
+}
+
+/**
+ * Weights in the order in which a kernel takes them, [tiles of columns, chunks, taps] blocks of [columns][64 channels in],
+ * each as it lies in shared memory.
+ * @param taps - which taps of the filter the kernel has, in its order
+ */
+export function packWeights(plan: ConvolutionPlan, filter: Filter, taps: readonly number[]): Float16Array {
+  const { columns } = plan.kernel
+  const block = columns * ROW
+  const packed = new Float16Array(new ArrayBuffer(2 * plan.columnTiles * plan.chunks * plan.taps * block))
+  for (let k = 0; k < filter.channelsOut; k++) {
+    const [tile, row] = [Math.floor(k / columns), k % columns]
+    for (let i = 0; i < filter.channelsIn; i++) {
+      const at = swizzled(row, i % CHUNK)
+      const chunk = (tile * plan.chunks + Math.floor(i / CHUNK)) * plan.taps
+      const from = (k * filter.channelsIn + i) * filter.taps
+      for (let tap = 0; tap < taps.length; tap++)
+        packed[(chunk + tap) * block + at] = filter.weight[from + taps[tap]!]!
+    }
+  }
+  return packed
+}
+
+/** The same for the stem: a block for each row of the filter, its columns beside each other, eight channels each. */
+export function packStemWeights(plan: ConvolutionPlan, filter: Filter): Float16Array {
+  const { columns } = plan.kernel
+  const block = columns * ROW
+  const packed = new Float16Array(new ArrayBuffer(2 * plan.columnTiles * plan.taps * block))
+  for (let k = 0; k < filter.channelsOut; k++)
+    for (let i = 0; i < filter.channelsIn; i++)
+      for (let y = 0; y < 7; y++)
+        for (const [place, x] of STEM_COLUMNS.entries()) {
+          if (x === 7) continue
+          const to =
+            (Math.floor(k / columns) * plan.taps + y) * block + swizzled(k % columns, PIECE * place + i)
+          packed[to] = filter.weight[(k * filter.channelsIn + i) * 49 + 7 * y + x]!
+        }
+  return packed
+}
