@@ -120,7 +120,7 @@ int cuDeviceGet(int *device, int index) {
   return *device = index, OK;
 }
 int cuDeviceGetName(char *name, int bytes, int device) { return snprintf(name, bytes, "stand-in GPU %d", device), OK; }
-int cuDeviceGetAttribute(int *value, int which, int device) { return *value = which == 75 ? 9 : which == 76 ? 0 : 4, OK; }
+int cuDeviceGetAttribute(int *value, int which, int device) { return *value = which == 75 ? 8 : which == 76 ? 0 : 4, OK; }
 int cuDeviceGetUuid_v2(char *uuid, int device) { return memset(uuid, 0x10 + device, 16), OK; }
 int cuDeviceTotalMem_v2(u64 *bytes, int device) { return *bytes = capacity(), OK; }
 int cuDeviceCanAccessPeer(int *can, int device, int peer) { return *can = device != peer && !getenv("FAKE_NO_PEER"), OK; }
@@ -419,6 +419,8 @@ int cuModuleGetFunction(u64 *function, char *module, const char *name) {
 }
 int cuFuncGetAttribute(int *value, int which, u64 function) { return *value = which == 4 ? 32 : 0, OK; }
 int cuFuncSetAttribute(u64 function, int which, int value) { return OK; }
+int cuTensorMapEncodeTiled(void) { return NOT_SUPPORTED; }
+int cuTensorMapEncodeIm2col(void) { return NOT_SUPPORTED; }
 
 #define P(i) (*(void **)args[i])
 #define W(i) (*(u32 *)args[i])

@@ -25,6 +25,11 @@ export interface ConvolutionBackend {
   /** How it appears in configurations and summaries. */
   readonly name: Kernels
   /**
+   * Whether it keeps the values between the program's input and output in memory of its own, in layouts of its own: then
+   * the executor gives none to them, and `at` knows the input, the output and `pooled` alone.
+   */
+  readonly keepsValues?: boolean
+  /**
    * Channels to store for a value that has so many: a multiple of 8, the same in all calls. It is asked for values
    * between the factors of a convolution and other inner ones; the program's input and output, and values of residuals
    * with those that they are added to, always have the channels of `clipLayout`.

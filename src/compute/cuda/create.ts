@@ -4,7 +4,11 @@ import type { Kernels } from './backend.ts'
 import { CudnnBackend } from './cudnn/backend.ts'
 import { type CudaExecutor, type ExecutorPlan, makeExecutor } from './executor.ts'
 import { PtxBackend } from './ptx/backend.ts'
+import { HopperBackend, HopperUnsuited } from './ptx/hopper/backend.ts'
 import { KernelUnfit } from './ptx/self-test.ts'
+
+/** The compute capability whose own instructions the kernels of kernels/hopper use: no other has them. */
+const HOPPER = '9.0'
 
 export interface CudaExecutorOptions extends ExecutorPlan {
   /** The device of this thread's context, as numbered under CUDA_VISIBLE_DEVICES. */
@@ -22,8 +26,27 @@ export interface Created {
   readonly warning?: string
 }
 
-const ownKernels = (options: CudaExecutorOptions): CudaExecutor =>
-  makeExecutor(options, new PtxBackend(describeDevice(options.device).multiprocessors))
+/** What an executor by own kernels is said to compute with. */
+interface Own {
+  readonly executor: CudaExecutor
+  readonly how: string
+}
+
+/** By the kernels for this capability, where the network's shapes are ones for them; else by the general ones. */
+function ownKernels(options: CudaExecutorOptions): Own {
+  const { capability, multiprocessors } = describeDevice(options.device)
+  const general = (how: string): Own => ({
+    executor: makeExecutor(options, new PtxBackend(multiprocessors)),
+    how,
+  })
+  if (capability !== HOPPER || options.precision !== 'fp16') return general('ptx')
+  try {
+    return { executor: makeExecutor(options, new HopperBackend(multiprocessors)), how: 'ptx: wgmma' }
+  } catch (error) {
+    if (!(error instanceof HopperUnsuited)) throw error
+    return general(`ptx: the general ones, as ${error.message}`)
+  }
+}
 
 /**
  * Makes layers of a network ready on this thread's GPU: weights in its memory, a way for every convolution, a graph for
@@ -41,7 +64,8 @@ export function createCudaExecutor(options: CudaExecutorOptions): Created {
     return { executor: makeExecutor(options, new CudnnBackend()), note: cudnn }
   try {
     const why = kernels === undefined ? ', as cuDNN is not installed' : ''
-    return { executor: ownKernels(options), note: `convolutions by own kernels (ptx)${why}` }
+    const { executor, how } = ownKernels(options)
+    return { executor, note: `convolutions by own kernels (${how})${why}` }
   } catch (error) {
     if (!(error instanceof KernelUnfit) || !cudnnStatus().ok) throw error
     const warning = `${error.message}; cuDNN computes in place of this program's kernels`

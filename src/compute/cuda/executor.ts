@@ -11,7 +11,7 @@ import type { ConvolutionBackend, Kernels, Launch, Launches } from './backend.ts
 import { clipCounts, roundUp } from './clip-counts.ts'
 import { NetworkKernels } from './kernels.ts'
 import { type ClipLayout, clipBytes, type Precision, type Strides } from './layout.ts'
-import { lifetimes, makeProgram, type Program } from './program.ts'
+import { lifetimes, makeProgram, POOLED, type Program } from './program.ts'
 import { StreamTimer } from './stream-timer.ts'
 
 /** What an executor is made for. */
@@ -100,7 +100,9 @@ class Executor implements CudaExecutor {
     this.#counts = options.counts ?? clipCounts(maxClips)
     try {
       this.#kernels = this.#owner.own(new NetworkKernels(), kernels => kernels.close())
-      this.#arena = planArena(lifetimes(this.#program, maxClips, backend.joined(this.#program)))
+      const lives = lifetimes(this.#program, maxClips, backend.joined(this.#program))
+      const outer = [input, output, POOLED]
+      this.#arena = planArena(backend.keepsValues ? lives.filter(({ name }) => outer.includes(name)) : lives)
       this.#memory = this.#reserve(this.#arena.bytes, `activations of ${maxClips} clips`, this.#owner)
       // NaN in either type: if something were read that nothing wrote, it would show.
       fillBytes(this.#memory, 0xff, this.#arena.bytes, stream)

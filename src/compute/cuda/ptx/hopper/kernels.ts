@@ -1,0 +1,131 @@
+import { Kernel, loadModule, unloadModule } from '../../../../../ffi/cuda/module.ts'
+import { Owner } from '../../../../../ffi/cuda/owner.ts'
+import { im2colMap, tiledMap } from '../../../../../ffi/cuda/tensor-map.ts'
+import type { CUstream, DevicePointer } from '../../../../../ffi/cuda/types.ts'
+import {
+  CONVOLUTION_PARAMETERS,
+  type ConvolutionPlan,
+  convolutionPtx,
+  STEM_PIXELS,
+} from '../../../../../kernels/hopper/convolution.ts'
+import { CHUNK } from '../../../../../kernels/hopper/parts.ts'
+import { type HopperChoice, type HopperProblem, tilesOf } from './choose.ts'
+import { framePlaces, type Lying, pitchOf } from './places.ts'
+
+/** Where a convolution's operands and its output lie. */
+export interface HopperMemory {
+  readonly input: DevicePointer
+  readonly weights: DevicePointer
+  readonly bias: DevicePointer
+  readonly residual?: DevicePointer
+}
+
+/** The map through which a kernel reads its input. */
+function mapOf({ plan }: HopperChoice, problem: HopperProblem, clips: number, at: DevicePointer): Uint8Array {
+  const { load } = plan.kernel
+  const { from } = problem
+  const { height, width } = pitchOf(from)
+  const place = 2 * from.padded
+  const frame = place * height * width
+  if (load.mode === 'stem') {
+    // Pairs of columns, and which of a pair: odd columns and even ones come as rows of their own.
+    const sizes = [from.padded, width / 2, 2, height, clips * from.frames]
+    const strides = [2 * place, place, place * width, frame]
+    return tiledMap({ at, sizes, strides, swizzle: 'none' }, [from.padded, STEM_PIXELS, 2, plan.boxRows, 1])
+  }
+  if (load.mode === 'shift') {
+    const sizes = [from.padded, clips * from.frames * height * width]
+    return tiledMap({ at, sizes, strides: [place], swizzle: 'bytes128' }, [CHUNK, plan.boxRows])
+  }
+  if (load.mode === 'frames') {
+    const sizes = [from.padded, height * width, from.frames, clips]
+    const strides = [place, frame, frame * from.frames]
+    const box = [CHUNK, load.places, from.frames + 2, 1]
+    return tiledMap({ at, sizes, strides, swizzle: 'bytes128' }, box)
+  }
+  const { stride, padding, size } = load
+  // The last place of the box along each axis: where the output's last place begins.
+  const upper = [from.frames, height, width].map(
+    (length, axis) => (size[axis]! - 1) * stride[axis]! - padding[axis]! - (length - 1),
+  )
+  const reversed = (values: readonly number[]): number[] => [...values].reverse()
+  return im2colMap(
+    {
+      at,
+      sizes: [from.padded, width, height, from.frames, clips],
+      strides: [place, place * width, frame, frame * from.frames],
+      swizzle: 'bytes128',
+    },
+    {
+      lower: reversed(padding.map(p => -p)),
+      upper: reversed(upper),
+      steps: [1, ...reversed(stride), 1],
+      channels: CHUNK,
+      places: plan.boxRows,
+    },
+  )
+}
+
+const keyOf = ({ kernel }: ConvolutionPlan): string => JSON.stringify(kernel)
+
+/** The kernels of kernels/hopper on this thread's device, each compiled when it is first wanted. */
+export class HopperKernels {
+  readonly #owner = new Owner()
+  readonly #kernels = new Map<string, Kernel<typeof CONVOLUTION_PARAMETERS>>()
+
+  constructor(
+    readonly stream: CUstream,
+    readonly multiprocessors: number,
+  ) {}
+
+  /** @throws {NativeError} with the compiler's words */
+  load(plan: ConvolutionPlan): Kernel<typeof CONVOLUTION_PARAMETERS> {
+    const key = keyOf(plan)
+    let kernel = this.#kernels.get(key)
+    if (!kernel) {
+      const module = this.#owner.own(loadModule(convolutionPtx(plan.kernel)), unloadModule)
+      kernel = new Kernel(module, plan.kernel.name, CONVOLUTION_PARAMETERS)
+      kernel.allowSharedMemory(plan.sharedBytes)
+      this.#kernels.set(key, kernel)
+    }
+    return kernel
+  }
+
+  /**
+   * A convolution for so many clips, ready to be put on the stream.
+   * @throws {NativeError} if the driver does not take the kernel or the map
+   */
+  bind(
+    choice: HopperChoice,
+    problem: HopperProblem,
+    clips: number,
+    memory: HopperMemory,
+  ): (output: DevicePointer) => void {
+    const { plan } = choice
+    const { split } = plan.kernel
+    const kernel = this.load(plan)
+    const map = mapOf(choice, problem, clips, memory.input)
+    const counted: Lying = { ...problem.to, pad: 1 }
+    const rows = clips * counted.frames * framePlaces(counted)
+    const tiles = tilesOf(plan, problem.to, clips)
+    const blocks = split > 1 ? tiles * split : Math.min(tiles, this.multiprocessors)
+    return output =>
+      kernel.launch(
+        [blocks, 1, 1],
+        [plan.threads, 1, 1],
+        plan.sharedBytes,
+        this.stream,
+        map,
+        memory.weights,
+        memory.bias,
+        memory.residual ?? 0,
+        output,
+        rows,
+        tiles,
+      )
+  }
+
+  close(): void {
+    this.#owner.close()
+  }
+}
