@@ -28,6 +28,8 @@ export async function work(): Promise<void> {
   const tell: Tell = message => parentPort!.postMessage(message)
   if (data.role === 'runner') await runRunner(data.shared, data.instance, data.worker, tell)
   else runClient(data.shared, data.shared.queues[0]!, listenTo(data.shared, tell))
+  // A promise of a module's that nobody waited for may have failed: that is said in a turn of the event loop.
+  if (hasModules()) await new Promise(resolve => setImmediate(resolve))
   tell({ type: 'finished' })
   // What a module of the user's left behind (a timer, a socket) would keep this thread for ever.
   if (hasModules()) process.exit()

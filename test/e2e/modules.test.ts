@@ -369,6 +369,16 @@ const crashing: [string, string, string[]][] = [
     ['/my-step.ts:3:', 'allocate(3): shape() said 1 to 2 clips'],
   ],
   [
+    'never ends a promise',
+    'export default class { run() { return new Promise(() => {}) } }',
+    ['the worker ended early'],
+  ],
+  [
+    'breaks a promise that nobody waits for',
+    'export default class { run() { Promise.reject(new Error("alone")) } }',
+    ['alone'],
+  ],
+  [
     'does not fill its outputs',
     'export default class {\n  static shape() { return { outputs: [{ shape: [2, 3] }] } }\n  run() {} }',
     ['run() ended without card.allocate(clips)'],
