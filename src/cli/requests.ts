@@ -55,6 +55,8 @@ async function chooseVideos(flags: RunFlags, config: Config, count: number): Pro
       throw new UsageError(`${config.file ?? config.name}: video_path_iterator: ${error.message}`)
     }
   }
+  if (root === undefined && config.steps[0]!.kind.needsVideos === false)
+    return chosen([{ path: 'none' }], new Uint32Array(count))
   if (root === undefined)
     throw new UsageError(
       'no videos: give --video-root DIR, GLOB or LIST.txt, or video_root in the pipeline file',

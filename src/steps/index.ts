@@ -5,12 +5,22 @@ import { network } from './network.ts'
 import { type Selector, type SelectorContext, selectorOf } from './selectors.ts'
 import { single } from './single.ts'
 import type { StepKind } from './step.ts'
+import { syntheticLoader } from './synthetic/loader.ts'
+import { syntheticNetwork } from './synthetic/network.ts'
 import { isModulePath } from './user/module.ts'
 import { userSelector } from './user/selector.ts'
 import { userStep } from './user/step.ts'
 
 /** Every built-in kind of step. */
-export const stepKinds: readonly StepKind[] = [loader, network, single, batcher, aggregator]
+export const stepKinds: readonly StepKind[] = [
+  loader,
+  network,
+  single,
+  batcher,
+  aggregator,
+  syntheticLoader,
+  syntheticNetwork,
+]
 
 export function stepKind(name: string): StepKind | undefined {
   return stepKinds.find(kind => kind.names.includes(name))

@@ -162,6 +162,8 @@ export interface StepKind {
   readonly module?: string
   /** Schema of the keys that it understands in a step or queue group. */
   readonly options: GenericSchema
+  /** False if it takes requests from the client, and no videos: there need not be any. */
+  readonly needsVideos?: boolean
   /** Whether it can read from several steps: it waits for what all of them give of a request. */
   readonly joins?: boolean
   /** Shapes for given options and input. @throws {UsageError} if it can't take that input. */

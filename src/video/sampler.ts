@@ -40,7 +40,10 @@ export function sampleClips(frames: number, options: SamplerOptions, random: Ran
 }
 
 /** One of the population, by the weights. */
-function drawWeighted({ population, weights }: SamplerOptions, random: RandomSource): number {
+export function drawWeighted(
+  { population, weights }: Pick<SamplerOptions, 'population' | 'weights'>,
+  random: RandomSource,
+): number {
   const total = weights.reduce((sum, weight) => sum + weight, 0)
   if (population.length === 0 || population.length !== weights.length || !(total > 0)) {
     throw new UsageError('the sampler needs as many weights as numbers of clips, and not all of them zero')
