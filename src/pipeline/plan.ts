@@ -4,6 +4,7 @@ import type { TensorSpec } from '../queue/tensor.ts'
 import { CPU, type Device, type RunSettings, type StepOptions, type StepShape } from '../steps/step.ts'
 import type { Config, SelectorOptions } from './config.ts'
 import { type DeviceChoice, deviceName, type Host, placement } from './devices.ts'
+import { countParts, type Parts } from './parts.ts'
 import { joinSpecs, segmentSpec, specText, totalElements } from './specs.ts'
 import { connect, type Seat, type Topology } from './topology.ts'
 
@@ -128,41 +129,6 @@ const most = (values: readonly number[]): number => Math.max(...values)
 
 const largest = (lists: readonly TensorSpec[][]): TensorSpec[] =>
   lists.reduce((best, specs) => (totalElements(specs) > totalElements(best) ? specs : best))
-
-/** What the pipeline's numbers of parts come to. */
-interface Parts {
-  arriving: number
-  leaving: number
-}
-
-/**
- * Follows `num_segments` and `aggregate` through the steps: each request must leave in one part, and parts can meet in
- * one instance only.
- */
-function countParts(config: Config, fail: (message: string) => UsageError): Parts[] {
-  const counts: Parts[] = []
-  config.steps.forEach(({ groups, sources, readers }, s) => {
-    const arriving = s === 0 ? 1 : sources.reduce((sum, source) => sum + counts[source]!.leaving, 0)
-    const joins = groups.map(group => group.options.aggregate).filter(value => typeof value === 'number')
-    const wrong = joins.find(value => value !== arriving)
-    if (wrong !== undefined)
-      throw fail(
-        `pipeline[${s}].aggregate is ${wrong}: must be ${arriving}, the parts of a video that arrive there`,
-      )
-    const instances = groups.reduce((sum, { gpus }) => sum + gpus.length, 0)
-    if (joins.length > 0 && arriving > 1 && instances > 1)
-      throw fail(
-        `pipeline[${s}] has ${instances} instances: the parts of a video must meet in one; give it one entry of gpus`,
-      )
-    const leaving = (joins.length > 0 ? 1 : arriving) * most(groups.map(group => group.segments))
-    if (readers.length === 0 && leaving > 1)
-      throw fail(
-        `num_segments splits each video into ${leaving} parts and no step joins them; add an aggregator`,
-      )
-    counts.push({ arriving, leaving })
-  })
-  return counts
-}
 
 /** A queue while the plan is made: what its items can hold is known once all producers are. */
 interface Draft extends PlannedQueue {

@@ -45,6 +45,8 @@ class Runner {
   readonly #readers: number
   /** By source, how many parts of a request come before its own. */
   readonly #firstParts: number[]
+  /** Parts that any group of this step makes of an item. */
+  readonly #mostSegments: number
   /** Which of the last steps this is. */
   readonly #leaf: number
   /** Items joined to a batch at most, and the longest that the first of them waits. */
@@ -71,7 +73,8 @@ class Runner {
     this.#results = new Ring(shared.results)
     this.#received = new Int32Array(queueWords(plan.queues[instance.inQueue]!))
     this.#sent = new Int32Array(Math.max(1, ...instance.outQueues.map(id => queueWords(plan.queues[id]!))))
-    const { sources, readers } = plan.steps[instance.step]!
+    const { sources, readers, segments } = plan.steps[instance.step]!
+    this.#mostSegments = segments
     this.#readers = readers.length
     this.#leaf = plan.steps.filter(({ last }) => last).findIndex(({ index }) => index === instance.step)
     const leaving = sources.map(source => plan.steps[source]!.leaving)
@@ -230,7 +233,7 @@ class Runner {
       this.#finish(item)
       return
     }
-    const parts = splitItem(item, this.instance.segments)
+    const parts = splitItem(item, this.instance.segments, this.#mostSegments)
     this.#memory.handOn(item, parts.length * this.#routes.length)
     for (const route of this.#routes) {
       // As in RnB, the parts of an item go where the item goes.

@@ -1,13 +1,16 @@
 import type { Item, Share } from '../queue/item.ts'
 
-/** Sizes of at most `segments` nearly equal parts of `clips` rows, the larger ones first; none is empty. */
+/**
+ * Sizes of at most `segments` nearly equal parts of `clips` rows, the larger ones first; none is empty, but where there
+ * are no rows at all: one part goes on then.
+ */
 export function segmentSizes(clips: number, segments: number): number[] {
-  const parts = Math.min(clips, segments)
+  const parts = Math.max(1, Math.min(clips, segments))
   const size = Math.floor(clips / parts)
   return Array.from({ length: parts }, (_, part) => size + (part < clips % parts ? 1 : 0))
 }
 
-function partsOf(item: Item, share: Share, firstRow: number, segments: number): Item[] {
+function partsOf(item: Item, share: Share, firstRow: number, segments: number, most: number): Item[] {
   const sizes = segmentSizes(share.clips, segments)
   let row = firstRow
   return sizes.map((clips, part) => {
@@ -17,7 +20,7 @@ function partsOf(item: Item, share: Share, firstRow: number, segments: number): 
       shape: [clips, ...ref.shape.slice(1)],
     }))
     row += clips
-    const place = { part: share.part * segments + part, parts: share.parts * sizes.length }
+    const place = { part: share.part * most + part, parts: share.parts * sizes.length }
     return { shares: [{ ...share, ...place, clips }], tensors, values: item.values }
   })
 }
@@ -57,12 +60,13 @@ export function keepShares(item: Item, keep: (share: Share) => boolean): Item[] 
 /**
  * Splits each request of an item into at most `segments` parts, each an item of its own over some of the rows
  * (`num_segments`). The parts share the item's slots; how much of its request each is travels with it.
+ * @param most parts that any group of the step makes of an item: they have as many numbers each
  */
-export function splitItem(item: Item, segments: number): Item[] {
-  if (segments === 1) return [item]
+export function splitItem(item: Item, segments: number, most = segments): Item[] {
+  if (most === 1) return [item]
   let row = 0
   return item.shares.flatMap(share => {
-    const parts = partsOf(item, share, row, segments)
+    const parts = partsOf(item, share, row, segments, most)
     row += share.clips
     return parts
   })

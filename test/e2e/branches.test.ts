@@ -176,6 +176,36 @@ test('what fails one branch leaves the results of the other, and slots come back
   expect(both.summary.failures).toEqual({ [both.results[0]!.branches![1]!.error!.code]: VIDEOS / 3 })
 })
 
+/** A step of the user's that takes its time. */
+const SLOW = `const never = new Int32Array(new SharedArrayBuffer(4))
+export default class {
+  static shape() {
+    return {}
+  }
+  run() {
+    Atomics.wait(never, 0, 0, 300)
+  }
+}`
+
+test('where a full queue drops, every request has one line, and each branch its account of all', async () => {
+  const fork = pipeline([
+    loader(),
+    network({ name: 'quick' }),
+    { model: './slow.ts', name: 'slow', inputs: ['loader'], ...on({ in_queue: 0 }) },
+  ])
+  writeFileSync(join(dirname(fork), 'slow.ts'), SLOW)
+  const dropping = ['-v', '20', '--arrival', 'constant', '-mi', '40', '-qs', '2', '--on-full', 'drop']
+  const { status, results, errors, summary } = await run(fork, dropping)
+  expect(status).toBe(0)
+  const ids = [...results, ...errors].map(({ id }) => id).sort((a, b) => a - b)
+  expect(ids).toEqual(Array.from({ length: 20 }, (_, id) => id))
+  for (const { completed, failed } of summary.branches!) expect(completed + failed).toBe(20)
+  const counts = (leaf: number) => results.filter(({ branches }) => branches![leaf]!.top !== undefined).length
+  expect(summary.branches!.map(({ completed }) => completed)).toEqual([counts(0), counts(1)])
+  for (const { branches } of results)
+    for (const { error } of branches!) expect([undefined, 'queue_full']).toContain(error?.code)
+})
+
 test('a cycle is a wrong configuration: exit status 2, and which steps', async () => {
   const cycle = pipeline([
     loader(),

@@ -28,6 +28,8 @@ test('parts are nearly equal, the larger first, and none is empty', () => {
   )
 })
 
+test('what has no rows goes on in one part', () => expect(segmentSizes(0, 3)).toEqual([0]))
+
 test('parts of an item cover its rows once, in order, each request by itself', () => {
   fc.assert(
     fc.property(item, fc.integer({ min: 2, max: 6 }), (whole, segments) => {
@@ -72,4 +74,24 @@ test('without some requests, an item keeps the rows of the others, in order, in 
       if (kept[0]?.shares.length === whole.shares.length) expect(kept).toEqual([whole])
     }),
   )
+})
+
+test('groups that split into fewer parts number them as the others do', () => {
+  const whole = (part: number): Item => ({
+    shares: [{ request: 0, part, parts: 2, clips: 4 }],
+    tensors: [{ pool: 0, slot: 0, row: 0, shape: [4, 3] }],
+    values: [],
+  })
+  const places = (item: Item, segments: number) =>
+    splitItem(item, segments, 3).map(({ shares }) => [shares[0]!.part, shares[0]!.parts])
+  expect(places(whole(0), 3)).toEqual([
+    [0, 6],
+    [1, 6],
+    [2, 6],
+  ])
+  expect(places(whole(1), 1)).toEqual([[3, 2]])
+  expect(places(whole(1), 2)).toEqual([
+    [3, 4],
+    [4, 4],
+  ])
 })
