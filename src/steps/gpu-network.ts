@@ -48,7 +48,7 @@ export function createGpuExecutor(context: StepContext, input: TensorSpec): Cuda
       kernels: options.kernels,
     })
   const { executor, note, warning } = gpu!.alone(create)
-  context.remark(`step ${context.step} (${options.start_index} to ${options.end_index}): ${note}`)
+  context.remark(`step ${context.step} (layers ${options.start_index} to ${options.end_index}): ${note}`)
   if (warning !== undefined) context.warn(`${context.name}: ${warning}`)
   return executor
 }

@@ -24,6 +24,7 @@ test.skipIf(!fake)('tests of the network on a GPU pass on a stand-in that comput
     'layers 2 to 4',
     'memory',
     'wrong use',
+    'own kernel passes',
   ]
   const files = ['test/gpu/network-kernels.test.ts', 'test/gpu/network-executor.test.ts']
   const { exitCode, said } = run(['test', ...files, '-t', names.join('|')])

@@ -6,7 +6,11 @@ import { seededNetwork } from '../../models/seeded.ts'
 import type { Kernels } from '../../src/compute/cuda/backend.ts'
 import { createCudaHostExecutor } from '../../src/compute/cuda/host-executor.ts'
 import type { Precision } from '../../src/compute/cuda/layout.ts'
-import { CUDA_SELF_TEST_TOLERANCE, cudaSelfTest } from '../../src/compute/cuda/self-test.ts'
+import {
+  CUDA_SELF_TEST_TOLERANCE,
+  cudaSelfTest,
+  ownKernelsSelfTest,
+} from '../../src/compute/cuda/self-test.ts'
 import type { NetworkExecutor } from '../../src/compute/executor.ts'
 import { runReference } from '../../src/compute/reference.ts'
 import { UsageError } from '../../src/errors.ts'
@@ -195,6 +199,12 @@ function testExecutor(kernels: Kernels, absent: boolean): void {
       expect(cudaSelfTest(0, precision, kernels)).toBeLessThan(CUDA_SELF_TEST_TOLERANCE[precision])
   })
 }
+
+test.skipIf(GPUS === 0)('every own kernel passes the self-test of doctor', () => {
+  const errors = ownKernelsSelfTest(0)
+  expect(errors.size).toBeGreaterThan(20)
+  for (const error of errors.values()) expect(error).toBeLessThan(1e-3)
+})
 
 testExecutor('cudnn', !haveCudnn)
 testExecutor('ptx', GPUS === 0)

@@ -1,6 +1,5 @@
 import { Owner } from '../../../../ffi/cuda/owner.ts'
 import type { DevicePointer } from '../../../../ffi/cuda/types.ts'
-import { NativeError } from '../../../../ffi/error.ts'
 import type { ConvolutionProblem } from '../../../../kernels/convolution/launch.ts'
 import type { Arithmetic } from '../../../../kernels/convolution/tile.ts'
 import type { BackendContext, ConvolutionBackend, LastLaunch, Launch, Launches } from '../backend.ts'
@@ -10,7 +9,7 @@ import type { ConvolutionOperation } from '../program.ts'
 import { type DeviceWeights, uploadWeights } from '../weights.ts'
 import { type Choice, choose } from './choose.ts'
 import { choiceName, PtxConvolutions, sumsBytes } from './convolutions.ts'
-import { KernelUnfit, testKernels } from './self-test.ts'
+import { testKernels } from './self-test.ts'
 
 const ARITHMETIC: Readonly<Record<Precision, Arithmetic>> = { fp16: 'f16', tf32: 'tf32', fp32: 'f32' }
 
@@ -41,22 +40,13 @@ class PtxNetwork {
     const { on } = this
     const chosen = new Map(on.counts.map(count => [count, this.#choose(count)]))
     const all = [...chosen.values()].flatMap(of => [...of.values()])
-    this.#test(all.map(({ choice }) => choice))
+    testKernels(
+      this.#kernels,
+      all.map(({ choice }) => choice),
+    )
     const bytes = Math.max(...all.map(({ problem, choice }) => sumsBytes(problem, choice)))
     const sums = bytes === 0 ? 0 : on.reserve(bytes, 'sums of parts')
     return new Map([...chosen].map(([count, of]) => [count, this.#launches(count, of, sums)]))
-  }
-
-  /** Compiles and tests the kernels that will be used. */
-  #test(choices: readonly Choice[]): void {
-    try {
-      for (const choice of choices) this.#kernels.load(choice)
-    } catch (error) {
-      if (error instanceof NativeError)
-        throw new KernelUnfit(`the driver does not take a kernel: ${error.message}`)
-      throw error
-    }
-    testKernels(this.#kernels, choices)
   }
 
   #choose(clips: number): Map<ConvolutionOperation, Chosen> {

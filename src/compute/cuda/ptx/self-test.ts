@@ -3,6 +3,7 @@ import { allocate, download, fillBytes, free, upload } from '../../../../ffi/cud
 import { Owner } from '../../../../ffi/cuda/owner.ts'
 import { synchronizeStream } from '../../../../ffi/cuda/stream.ts'
 import type { DevicePointer } from '../../../../ffi/cuda/types.ts'
+import { NativeError } from '../../../../ffi/error.ts'
 import { type ConvolutionProblem, measures } from '../../../../kernels/convolution/launch.ts'
 import { type Arithmetic, elementBytes } from '../../../../kernels/convolution/tile.ts'
 import { Rng } from '../../../rng.ts'
@@ -124,8 +125,17 @@ export class KernelUnfit extends Error {
   override readonly name = 'KernelUnfit'
 }
 
+function load(kernels: PtxConvolutions, choice: Choice): void {
+  try {
+    kernels.load(choice)
+  } catch (error) {
+    if (!(error instanceof NativeError)) throw error
+    throw new KernelUnfit(`the driver does not take a kernel: ${error.message}`)
+  }
+}
+
 /**
- * Computes a small convolution with every kernel that the choices use, and compares with its definition.
+ * Compiles every kernel that the choices use, computes a small convolution with each, and compares with its definition.
  * @returns relative errors, by kernel
  * @throws {KernelUnfit} which names the kernel, and how far off it is
  * @throws {NativeError} if the device fails
@@ -140,6 +150,7 @@ export function testKernels(kernels: PtxConvolutions, choices: readonly Choice[]
   return new Map(
     [...tested].map(([name, choice]) => {
       const { arithmetic } = choice.tile
+      load(kernels, choice)
       let given = prepared.get(arithmetic)
       if (!given) {
         const tensors = draw(arithmetic)
