@@ -427,14 +427,21 @@ const fake = buildFakeGpu('steps of the user on a GPU')
 afterAll(() => fake?.remove())
 const onGpu = (queues: object): object => ({ queue_groups: [{ gpus: [0], ...queues }] })
 
-test.skipIf(!fake)(
-  'steps on a GPU pass tensors in its memory: up, across and down they are the same bytes',
-  async () => {
+/** Where the second step runs, and how tensors come there. */
+const ways: [string, number, Record<string, string>][] = [
+  ['on the same GPU', 0, {}],
+  ['on another GPU', 1, { FAKE_GPUS: '2' }],
+  ['on another GPU that cannot reach the first', 1, { FAKE_GPUS: '2', FAKE_NO_PEER: '1' }],
+]
+
+test.skipIf(!fake).each(ways)(
+  'steps pass tensors in device memory to one %s: up, across and down they are the same bytes',
+  async (_, second, env) => {
     const config = project(
       [
         loader(),
         { model: './up.ts', ...onGpu({ in_queue: 0, out_queues: [0] }), num_shared_tensors: 2 },
-        { model: './down.ts', ...onGpu({ in_queue: 0 }) },
+        { model: './down.ts', ...onGpu({ gpus: [second], in_queue: 0 }) },
       ],
       {
         'up.ts': `
@@ -468,12 +475,12 @@ test.skipIf(!fake)(
       },
     )
     const args = ['run', '-c', config, '--results', '-', '--quiet', '--share-gpu', ...quick]
-    const { status, stderr, results } = await rnb(args, { env: { ...fake!.env } })
+    const { status, stderr, results } = await rnb(args, { env: { ...fake!.env, ...env } })
     expect({ status, stderr }).toEqual({ status: 0, stderr: '' })
     expect(results).toHaveLength(3)
     for (const { steps } of results) {
       const [, up, down] = steps as [unknown, ...{ device: string; values: { first: number; sum: number } }[]]
-      expect([up!.device, down!.device]).toEqual(['cuda:0', 'cuda:0'])
+      expect([up!.device, down!.device]).toEqual(['cuda:0', `cuda:${second}`])
       expect(up!.values.first).not.toBe(0)
       expect(down!.values.first).toBe(0)
       expect(down!.values.sum).toBeCloseTo(up!.values.sum - up!.values.first, 0)
@@ -549,3 +556,33 @@ test('the types that modules import: the examples hold to them, and what does no
   expect(faults).toContain('wrong.ts(3,')
   expect(faults).toContain('wrong.ts(5,')
 })
+
+test.skipIf(!fake)(
+  'a kernel of the user that goes wrong: the run ends with the place that saw it, and the GPU is lost',
+  async () => {
+    const module = `export default class {
+    constructor({ gpu }) {
+      this.gpu = gpu
+    }
+    run() {
+      this.gpu.synchronize()
+    }
+  }`
+    const config = project([loader(), { model: './my-step.ts', ...onGpu({ in_queue: 0 }) }], {
+      'my-step.ts': module,
+    })
+    const args = ['run', '-c', config, '--quiet', '--share-gpu', ...quick]
+    const { status, stderr } = await rnb(args, {
+      env: { ...fake!.env, FAKE_FAULT: 'cuStreamSynchronize 0 700' },
+    })
+    expect(status).toBe(1)
+    for (const text of [
+      'step 1 (./my-step.ts) on gpu 0',
+      'gpu 0 is lost',
+      '/my-step.ts:6:',
+      'run(): ',
+      'ILLEGAL_ADDRESS',
+    ])
+      expect(stderr).toContain(text)
+  },
+)
