@@ -586,3 +586,25 @@ test.skipIf(!fake)(
       expect(stderr).toContain(text)
   },
 )
+
+test('one decode feeds a network and a step of the user, each with its own output in the result line', async () => {
+  const config = project(
+    [loader(), network({ name: 'shapes' }), { name: 'motion', inputs: ['loader'], ...own() }],
+    { 'my-step.ts': readFileSync(join(root, 'config/examples/motion-energy.ts'), 'utf8') },
+    { weights: demo.weights, labels: demo.labels },
+  )
+  const alone = project([loader(), network()], {}, { weights: demo.weights, labels: demo.labels })
+  const [both, one] = await Promise.all([run(config, quick), run(alone, quick)])
+  expect({ status: both.status, stderr: both.stderr }).toEqual({ status: 0, stderr: '' })
+  expect(both.results.map(({ top }) => top)).toEqual(one.results.map(({ top }) => top))
+  for (const { branches, steps } of both.results) {
+    expect(branches!.map(({ step, name }) => [step, name])).toEqual([
+      [1, 'shapes'],
+      [2, 'motion'],
+    ])
+    const motion = steps.find(({ step }) => step === 2)
+    const { energy } = motion!.values as { energy: number[] }
+    expect(energy).toHaveLength(1)
+    expect(steps.find(({ step }) => step === 1)).not.toHaveProperty('values')
+  }
+})
