@@ -33,8 +33,13 @@ export function cudaDriver(): CudaDriver | undefined {
   return { path, version: driverVersion(), devices }
 }
 
-function driverVersion(): string {
+/** The newest CUDA that the driver speaks: 12030 is 12.3. @throws {NativeError} */
+export function driverNumber(): number {
   check('cuDriverGetVersion', libcuda().symbols.cuDriverGetVersion(out))
-  const version = outWord()
+  return outWord()
+}
+
+function driverVersion(): string {
+  const version = driverNumber()
   return `${Math.floor(version / 1000)}.${Math.floor((version % 1000) / 10)}`
 }

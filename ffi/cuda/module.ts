@@ -6,12 +6,15 @@ import {
   CU_FUNC_ATTRIBUTE_NUM_REGS,
   CU_JIT_ERROR_LOG_BUFFER,
   CU_JIT_ERROR_LOG_BUFFER_SIZE_BYTES,
+  CU_LAUNCH_ATTRIBUTE_PROGRAMMATIC_STREAM_SERIALIZATION,
   CUDA_SUCCESS,
 } from './constants.ts'
 import { cuda, out, outNumber, outWord } from './library.ts'
 import type { CUfunction, CUmodule, CUstream } from './types.ts'
 
 const LOG_BYTES = 8192
+/** Of CUlaunchConfig. */
+const CONFIG_BYTES = 56
 
 const cString = (text: string): Uint8Array<ArrayBuffer> => {
   const bytes = new Uint8Array(new ArrayBuffer(Buffer.byteLength(text) + 1))
@@ -55,6 +58,26 @@ export type Arguments<P extends readonly Parameter[]> = { [K in keyof P]: Argume
 
 const sizeOf = (parameter: Parameter): number =>
   parameter === 'pointer' ? 8 : typeof parameter === 'object' ? parameter.bytes : 4
+
+/** CUlaunchConfig with one CUlaunchAttribute behind it. */
+const launchConfig = new Uint8Array(new ArrayBuffer(CONFIG_BYTES + 72))
+
+/** The configuration of a launch that may begin early, in memory that the next call writes again. */
+function earlyConfig(
+  blocks: Dimensions,
+  threads: Dimensions,
+  sharedBytes: number,
+  stream: CUstream,
+): Uint8Array<ArrayBuffer> {
+  const view = new DataView(launchConfig.buffer)
+  for (const [i, value] of [...blocks, ...threads, sharedBytes].entries()) view.setUint32(4 * i, value, true)
+  view.setBigUint64(32, BigInt(stream ?? 0), true)
+  view.setBigUint64(40, BigInt(ptr(launchConfig) + CONFIG_BYTES), true)
+  view.setUint32(48, 1, true)
+  view.setUint32(CONFIG_BYTES, CU_LAUNCH_ATTRIBUTE_PROGRAMMATIC_STREAM_SERIALIZATION, true)
+  view.setUint32(CONFIG_BYTES + 8, 1, true)
+  return launchConfig
+}
 
 /** A kernel, with memory of its own for the arguments of a launch: for use by one thread. */
 export class Kernel<const P extends readonly Parameter[]> {
@@ -105,6 +128,24 @@ export class Kernel<const P extends readonly Parameter[]> {
       null,
     )
     if (status !== CUDA_SUCCESS) throw cudaError('cuLaunchKernel', status, `kernel ${this.name}`)
+  }
+
+  /**
+   * The same, but it may begin while the kernel before it on the stream ends: for kernels that wait for that themselves
+   * (griddepcontrol.wait) before they read or write what it shares with them. From CUDA 12.3 on, also while the stream is
+   * captured.
+   */
+  launchEarly(
+    blocks: Dimensions,
+    threads: Dimensions,
+    sharedBytes: number,
+    stream: CUstream,
+    ...args: Arguments<P>
+  ): void {
+    for (let i = 0; i < args.length; i++) this.#set(this.parameters[i]!, this.#offsets[i]!, args[i]!)
+    const config = earlyConfig(blocks, threads, sharedBytes, stream)
+    const status = cuda().cuLaunchKernelEx(ptr(config), this.#function, ptr(this.#pointers), null)
+    if (status !== CUDA_SUCCESS) throw cudaError('cuLaunchKernelEx', status, `kernel ${this.name}`)
   }
 
   #set(parameter: Parameter, offset: number, value: number | Uint8Array): void {

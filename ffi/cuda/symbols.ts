@@ -64,6 +64,7 @@ export const CUDA = {
   cuFuncSetAttribute: of(ptr, i32, i32),
   cuLaunchKernel: of(ptr, u32, u32, u32, u32, u32, u32, u32, ptr, ptr, ptr),
 
+  cuLaunchKernelEx: of(ptr, ptr, ptr, ptr),
   cuTensorMapEncodeTiled: of(ptr, i32, u32, ptr, ptr, ptr, ptr, ptr, i32, i32, i32, i32),
   cuTensorMapEncodeIm2col: of(ptr, i32, u32, ptr, ptr, ptr, ptr, ptr, u32, u32, ptr, i32, i32, i32, i32),
 

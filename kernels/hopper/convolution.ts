@@ -24,8 +24,10 @@ export type Load =
   | {
       /** A run of rows of the input, which lies as the output does; taps are the same rows, shifted. */
       readonly mode: 'shift'
-      /** Rows between a tap's row and the output's, ascending: the first not above 0. */
-      readonly shifts: readonly number[]
+      /** Of a filter of so many rows and columns, 1 or 3. */
+      readonly side: 1 | 3
+      /** Places of a row with padding. */
+      readonly pitch: number
     }
   | {
       /** `places` of all frames of a clip, with a frame of zeros before and after; taps are frames. */
@@ -109,20 +111,20 @@ const round = (value: number, to: number): number => Math.ceil(value / to) * to
 /** Pitch of a row of outputs in shared memory: rows of eight fall into different banks. */
 const pitchOf = (columns: number): number => 2 * columns + ((columns / 8) % 2 === 0 ? 16 : 0)
 
-const tapsOf = (load: Load): number =>
-  load.mode === 'shift'
-    ? load.shifts.length
-    : load.mode === 'frames'
-      ? 3
-      : load.mode === 'stem'
-        ? 7
-        : load.taps.length
+/** Rows of the input between the first tap's and the output's. */
+const reach = ({ side, pitch }: Load & { mode: 'shift' }): number => (side === 1 ? 0 : pitch + 1)
+
+function tapsOf(load: Load): number {
+  if (load.mode === 'shift') return load.side ** 2
+  if (load.mode === 'im2col') return load.taps.length
+  return load.mode === 'frames' ? 3 : 7
+}
 
 function boxOf(load: Load, rows: number): { boxRows: number; boxes: number } {
   if (load.mode === 'frames') return { boxRows: load.places * (load.frames + 2), boxes: 1 }
   if (load.mode === 'im2col') return { boxRows: rows, boxes: 1 }
   if (load.mode === 'stem') return { boxRows: stemRows(rows), boxes: 1 }
-  const needed = rows + load.shifts.at(-1)! - load.shifts[0]!
+  const needed = rows + 2 * reach(load)
   const boxes = Math.ceil(needed / 256)
   return { boxRows: round(Math.ceil(needed / boxes), 8), boxes }
 }
@@ -257,7 +259,7 @@ function splitStem(t: Text, { kernel: { load }, rows }: ConvolutionPlan): string
 function startOfLoads(t: Text, plan: ConvolutionPlan): void {
   const { load } = plan.kernel
   if (load.mode === 'shift') {
-    t.do(`mad.lo.u32 ${t.r('row')}, ${t.r('m_tile')}, ${plan.rows}, ${load.shifts[0]!}`)
+    t.do(`mad.lo.u32 ${t.r('row')}, ${t.r('m_tile')}, ${plan.rows}, ${-reach(load)}`)
     return
   }
   if (load.mode === 'frames') {
@@ -314,12 +316,19 @@ function loadPlaces(t: Text, plan: ConvolutionPlan, a: Cursor, tap: number): voi
   a.next()
 }
 
+/**
+ * Waits for the kernels before, if this one was launched while they ran: before anything is read that they write, and
+ * before anything is written that they read.
+ */
+const awaitEarlier = (t: Text): void => t.do('griddepcontrol.wait')
+
 /** The warp that brings places. */
 function placesProducer(t: Text, plan: ConvolutionPlan, a: Cursor): void {
   t.comment('Places: for each tile, each chunk of channels (and each tap, where a tap is a load).')
   a.start()
   t.do(`mov.b64 ${t.d('map')}, places`, `cvta.param.u64 ${t.d('map')}, ${t.d('map')}`)
   t.do(`prefetch.tensormap [${t.d('map')}]`)
+  awaitEarlier(t)
   forTiles(t, plan, () => {
     startOfLoads(t, plan)
     const [channel, end] = [t.r('channel'), t.r('end_channel')]
@@ -389,11 +398,57 @@ function weightsProducer(t: Text, plan: ConvolutionPlan, b: Cursor): void {
 /** Bytes between two blocks of 64 rows of the tile in shared memory. */
 const blockBytes = (load: Load): number => (load.mode === 'stem' ? 2 * STEM_ROW : M64 * ROW_BYTES)
 
-/** Bytes from the start of a stage to the places that a step of 16 channels of a tap multiplies, for the first block. */
-function offsetOf(load: Load, tap: number, step: number): number {
-  if (load.mode === 'stem') return tap * STEM_ROW + STEM_STEPS[step]!
-  if (load.mode === 'shift') return (load.shifts[tap]! - load.shifts[0]!) * ROW_BYTES + 32 * step
-  return (load.mode === 'frames' ? tap * load.places * ROW_BYTES : 0) + 32 * step
+/** Bytes from a tap's first places to those that a step of 16 channels multiplies. */
+const stepBytes = (load: Load, step: number): number => (load.mode === 'stem' ? STEM_STEPS[step]! : 32 * step)
+
+/** Moves the address of the places, in units of 16 bytes, on to the next tap of the same load. */
+function nextTap(t: Text, load: Load, at: string): void {
+  const units = (bytes: number) => bytes >> 4
+  if (load.mode === 'stem') t.do(`add.u64 ${at}, ${at}, ${units(STEM_ROW)}`)
+  if (load.mode === 'frames') t.do(`add.u64 ${at}, ${at}, ${units(load.places * ROW_BYTES)}`)
+  if (load.mode !== 'shift' || load.side === 1) return
+  const [column, wraps, by] = [t.r('tap_column'), t.p('tap_wraps'), t.d('tap_by')]
+  t.do(`add.u32 ${column}, ${column}, 1`, `setp.eq.u32 ${wraps}, ${column}, ${load.side}`)
+  t.do(`@${wraps} mov.u32 ${column}, 0`)
+  const [one, row] = [units(ROW_BYTES), units((load.pitch - load.side + 1) * ROW_BYTES)]
+  t.do(`selp.b64 ${by}, ${row}, ${one}, ${wraps}`, `add.u64 ${at}, ${at}, ${by}`)
+}
+
+/** One tap of a chunk: its products are begun, those of the step before are waited for and what they have read is freed. */
+function multiplyTap(
+  t: Text,
+  plan: ConvolutionPlan,
+  b: Cursor,
+  sums: readonly (readonly string[])[][],
+  steps: number,
+  firstOfLoad: string | true,
+): void {
+  const { load, blocks, columns } = plan.kernel
+  const width = pieces(columns)[0]!
+  const [add, have, lane0, frees] = [t.p('add'), t.p('have'), t.p('lane0'), t.p('frees')]
+  const [aStart, bStart, aAt, bAt] = [t.d('a_start'), t.d('b_start'), t.d('a_at'), t.d('b_at')]
+  b.locate()
+  b.waitFull()
+  b.descriptor(bStart, descriptorBits())
+  t.do('wgmma.fence.sync.aligned')
+  for (let step = 0; step < steps; step++) {
+    for (let block = 0; block < blocks; block++) {
+      t.do(`add.u64 ${aAt}, ${aStart}, ${(stepBytes(load, step) + block * blockBytes(load)) >> 4}`)
+      for (const [piece, sum] of sums[block]!.entries()) {
+        t.do(`add.u64 ${bAt}, ${bStart}, ${(piece * width * ROW_BYTES + 32 * step) >> 4}`)
+        multiply(t, sum, aAt, bAt, add)
+      }
+    }
+    if (step === 0) t.do(`setp.eq.u32 ${add}, 0, 0`)
+  }
+  t.do('wgmma.commit_group.sync.aligned', 'wgmma.wait_group.sync.aligned 1')
+  t.do(`and.pred ${frees}, ${lane0}, ${have}`)
+  if (!b.ring.kept) release(t, t.r('b_used'), frees)
+  if (firstOfLoad !== true) t.do(`and.pred ${frees}, ${frees}, ${firstOfLoad}`)
+  release(t, t.r('a_used'), frees)
+  t.do(`setp.eq.u32 ${have}, 0, 0`)
+  if (!b.ring.kept) t.do(`add.u32 ${t.r('b_used')}, ${b.full}, ${b.ring.barriersAt + 8 * b.ring.stages}`)
+  b.next()
 }
 
 /** One chunk of channels: all taps. `steps`: instructions along the chunk's channels. */
@@ -405,60 +460,37 @@ function multiplyChunk(
   sums: readonly (readonly string[])[][],
   steps: number,
 ): void {
-  const { load, blocks, columns } = plan.kernel
-  const widths = pieces(columns)
+  const { load } = plan.kernel
   const perTap = load.mode === 'im2col'
-  const [add, have, lane0] = [t.p('add'), t.p('have'), t.p('lane0')]
-  const [aStart, bStart, aAt, bAt] = [t.d('a_start'), t.d('b_start'), t.d('a_at'), t.d('b_at')]
-  const descriptor = (cursor: Cursor, to: string, bits: bigint, offset?: string) => {
-    const address = t.r('address')
-    cursor.address(address)
-    if (offset) t.do(`add.u32 ${address}, ${address}, ${offset}`)
-    t.do(`shr.u32 ${address}, ${address}, 4`, `cvt.u64.u32 ${to}, ${address}`)
-    t.do(`or.b64 ${to}, ${to}, ${hex(bits)}`)
+  const [aStart, left, first] = [t.d('a_start'), t.r('taps_left'), t.p('first_tap')]
+  const begin = () => {
+    a.locate()
+    a.waitFull()
+    a.descriptor(aStart, load.mode === 'stem' ? plainDescriptorBits() : descriptorBits(), t.r('group_at'))
   }
-  for (let tap = 0; tap < plan.taps; tap++) {
-    t.comment(`tap ${tap}`)
-    const loads = perTap || tap === 0
-    if (loads) {
-      a.locate()
-      a.waitFull()
-      descriptor(a, aStart, load.mode === 'stem' ? plainDescriptorBits() : descriptorBits(), t.r('group_at'))
-    }
-    b.locate()
-    b.waitFull()
-    descriptor(b, bStart, descriptorBits())
-    t.do('wgmma.fence.sync.aligned')
-    for (let step = 0; step < steps; step++)
-      for (let block = 0; block < blocks; block++) {
-        const offset = offsetOf(load, tap, step) + block * blockBytes(load)
-        t.do(`add.u64 ${aAt}, ${aStart}, ${offset >> 4}`)
-        for (const [piece] of widths.entries()) {
-          t.do(`add.u64 ${bAt}, ${bStart}, ${(piece * widths[0]! * ROW_BYTES + 32 * step) >> 4}`)
-          multiply(t, sums[block]![piece]!, aAt, bAt, add)
-        }
-        if (block === blocks - 1 && step === 0) t.do(`setp.eq.u32 ${add}, 0, 0`)
-      }
-    t.do('wgmma.commit_group.sync.aligned')
-    t.do('wgmma.wait_group.sync.aligned 1')
-    t.comment('What the step before has read is free now.')
-    const firstOfChunk = tap === 0
-    const frees = (holds: string) => {
-      if (!b.ring.kept) release(t, t.r('b_used'), holds)
-      if (perTap || firstOfChunk) release(t, t.r('a_used'), holds)
-    }
-    if (firstOfChunk) {
-      t.do(`and.pred ${t.p('frees')}, ${lane0}, ${have}`)
-      frees(t.p('frees'))
-      t.do(`setp.eq.u32 ${have}, 0, 0`)
-    } else frees(lane0)
-    if (!b.ring.kept) t.do(`add.u32 ${t.r('b_used')}, ${b.full}, ${b.ring.barriersAt + 8 * b.ring.stages}`)
-    if (loads) {
-      t.do(`add.u32 ${t.r('a_used')}, ${a.full}, ${a.ring.barriersAt + 8 * a.ring.stages}`)
-      a.next()
-    }
-    b.next()
+  const end = () => {
+    t.do(`add.u32 ${t.r('a_used')}, ${a.full}, ${a.ring.barriersAt + 8 * a.ring.stages}`)
+    a.next()
   }
+  if (!perTap) begin()
+  if (load.mode === 'shift' && load.side > 1) t.do(`mov.u32 ${t.r('tap_column')}, 0`)
+  t.do(`mov.u32 ${left}, ${plan.taps}`)
+  t.while(
+    'tap',
+    () => {
+      t.do(`setp.ne.u32 ${t.p('more')}, ${left}, 0`)
+      return t.p('more')
+    },
+    () => {
+      if (perTap) begin()
+      t.do(`setp.eq.u32 ${first}, ${left}, ${plan.taps}`)
+      multiplyTap(t, plan, b, sums, steps, perTap ? true : first)
+      if (perTap) end()
+      else nextTap(t, load, aStart)
+      t.do(`sub.u32 ${left}, ${left}, 1`)
+    },
+  )
+  if (!perTap) end()
 }
 
 /**
@@ -760,6 +792,7 @@ function consumer(t: Text, plan: ConvolutionPlan, layout: Layout, a: Cursor, b: 
   t.do(`add.u64 ${t.d('bias')}, ${t.d('bias')}, ${t.d('wide')}`)
   a.start()
   b.start()
+  awaitEarlier(t)
   forTiles(t, plan, () => {
     if (load.mode === 'frames') splitFrames(t, load.places, load.total)
     if (load.mode === 'stem') splitStem(t, plan)
@@ -851,6 +884,8 @@ export function convolutionPtx(kernel: ConvolutionKernel): string {
     { ring: layout.a, arrivals: 4 * kernel.groups },
     { ring: layout.b, arrivals: 4 * kernel.groups },
   ])
+  t.comment('The next kernel may begin where blocks of this one have ended.')
+  t.do('griddepcontrol.launch_dependents')
   const [a, b] = [new Cursor(t, layout.a, base), new Cursor(t, layout.b, base)]
   const [loading, multiplying] = REGISTERS[kernel.groups]!
   const multiplies = t.label('multiplies')

@@ -100,6 +100,19 @@ export class Cursor {
     this.t.do(`add.u32 ${to}, ${to}, ${this.ring.at}`)
   }
 
+  /**
+   * Leaves the descriptor of the operand at the start of this stage, or `offset` bytes further.
+   * @param bits - all of it but the address
+   */
+  descriptor(to: string, bits: bigint, offset?: string): void {
+    const { t } = this
+    const address = t.r('address')
+    this.address(address)
+    if (offset) t.do(`add.u32 ${address}, ${address}, ${offset}`)
+    t.do(`shr.u32 ${address}, ${address}, 4`, `cvt.u64.u32 ${to}, ${address}`)
+    t.do(`or.b64 ${to}, ${to}, ${hex(bits)}`)
+  }
+
   next(): void {
     const { t, ring, stage, parity } = this
     t.do(`add.u32 ${stage}, ${stage}, 1`)

@@ -419,6 +419,7 @@ int cuModuleGetFunction(u64 *function, char *module, const char *name) {
 }
 int cuFuncGetAttribute(int *value, int which, u64 function) { return *value = which == 4 ? 32 : 0, OK; }
 int cuFuncSetAttribute(u64 function, int which, int value) { return OK; }
+int cuLaunchKernelEx(void) { return NOT_SUPPORTED; }
 int cuTensorMapEncodeTiled(void) { return NOT_SUPPORTED; }
 int cuTensorMapEncodeIm2col(void) { return NOT_SUPPORTED; }
 

@@ -4,6 +4,7 @@ import {
   type Load,
   planConvolution,
 } from '../../../../../kernels/hopper/convolution.ts'
+import { ROW_BYTES } from '../../../../../kernels/hopper/parts.ts'
 import type { Convolution } from '../../../../../models/network.ts'
 import { columnsOf, framePlaces, type Lying, lyingBytes, pitchOf } from './places.ts'
 
@@ -67,8 +68,9 @@ function loadOf(problem: HopperProblem, taps: readonly Triple[], rows: number): 
     same(stride, [1, 1, 1]) && from.pad === 1 && same([from.frames, from.height], [to.frames, to.height])
   const places = rows / to.frames
   if (alike && same(kernel, [1, 3, 3]) && same(padding, [0, 1, 1]))
-    return { mode: 'shift', shifts: taps.map(([, y, x]) => (y - 1) * pitch.width + x - 1) }
-  if (alike && same(kernel.slice(1), [1, 1]) && taps.length === 1) return { mode: 'shift', shifts: [0] }
+    return { mode: 'shift', side: 3, pitch: pitch.width }
+  if (alike && same(kernel.slice(1), [1, 1]) && taps.length === 1)
+    return { mode: 'shift', side: 1, pitch: pitch.width }
   if (
     alike &&
     same(kernel, [3, 1, 1]) &&
@@ -183,13 +185,23 @@ export function tilesOf({ kernel, rows, columnTiles }: ConvolutionPlan, to: Lyin
  * What the model of costs knows of an H100, fitted to measurements (bench/NOTES.md): cycles of an instruction, a cycle in
  * us, us that a launch and a cluster's meetings take, us of a tile's way out, and bytes that memory moves in a us.
  */
-const cyclesOf = (columns: number): number => Math.max(columns / 2, columns / 4 + 16)
+const cyclesOf = (columns: number): number => Math.max(0.54 * columns, columns / 4 + 28)
+/** One warpgroup alone leaves the units idle while it goes from one step to the next. */
+const ALONE = 1.2
 const CYCLE_US = 1 / 1600
 const LAUNCH_US = 3.5
 const SPLIT_US = 3.5
 const TILE_US = 0.6
 const SUMS_PER_US = 40e3
 const BYTES_PER_US = 2.4e6
+const LOADED_PER_US = 7e6
+
+/** Bytes that a tile's operands take on their way to shared memory. */
+function loadedBytes({ kernel, chunks, taps, boxRows, boxes }: ConvolutionPlan): number {
+  const { load, columns, stagesB } = kernel
+  const weights = stagesB >= chunks * taps ? 0 : chunks * taps * columns
+  return (weights + chunks * (load.mode === 'im2col' ? taps : 1) * boxRows * boxes) * ROW_BYTES
+}
 
 /** An estimate of a kernel's time in us for so many clips. */
 export function costOf({ plan }: HopperChoice, { from, to, residual }: HopperProblem, clips: number): number {
@@ -197,11 +209,14 @@ export function costOf({ plan }: HopperChoice, { from, to, residual }: HopperPro
   const { split, columns, groups, blocks } = kernel
   const atOnce = SPLITS.find(([s]) => s === split)![1]
   const turns = Math.ceil((tilesOf(plan, to, clips) * split) / atOnce)
+  // A cluster that comes second has nothing loaded yet, and waits for its blocks to find room at once.
+  if (split > 1 && turns > 1) return Number.POSITIVE_INFINITY
   const steps = (taps * (4 * (chunks - 1) + lastSteps)) / split
-  const multiplying = steps * groups * blocks * cyclesOf(columns) * CYCLE_US
+  const multiplying = steps * groups * blocks * cyclesOf(columns) * CYCLE_US * (groups === 1 ? ALONE : 1)
   const out = TILE_US + (rows * columns) / (split * SUMS_PER_US)
   const bytes = clips * (lyingBytes(from) + lyingBytes(to) + (residual ? lyingBytes(residual) : 0))
-  const time = LAUNCH_US + Math.max(turns * (multiplying + out), bytes / BYTES_PER_US)
+  const loaded = tilesOf(plan, to, clips) * loadedBytes(plan)
+  const time = LAUNCH_US + Math.max(turns * (multiplying + out), bytes / BYTES_PER_US, loaded / LOADED_PER_US)
   return split === 1 ? time : time + SPLIT_US
 }
 

@@ -1,3 +1,4 @@
+import { driverNumber } from '../../../../../ffi/cuda/driver.ts'
 import { Kernel, loadModule, unloadModule } from '../../../../../ffi/cuda/module.ts'
 import { Owner } from '../../../../../ffi/cuda/owner.ts'
 import { im2colMap, tiledMap } from '../../../../../ffi/cuda/tensor-map.ts'
@@ -66,6 +67,9 @@ function mapOf({ plan }: HopperChoice, problem: HopperProblem, clips: number, at
   )
 }
 
+/** The first driver (CUDA 12.3) whose graphs know kernels that begin before those before them have ended. */
+const EARLY_DRIVER = 12030
+
 const keyOf = ({ kernel }: ConvolutionPlan): string => JSON.stringify(kernel)
 
 /** The kernels of kernels/hopper on this thread's device, each compiled when it is first wanted. */
@@ -73,10 +77,14 @@ export class HopperKernels {
   readonly #owner = new Owner()
   readonly #kernels = new Map<string, Kernel<typeof CONVOLUTION_PARAMETERS>>()
 
+  readonly #launch: 'launch' | 'launchEarly'
+
   constructor(
     readonly stream: CUstream,
     readonly multiprocessors: number,
-  ) {}
+  ) {
+    this.#launch = driverNumber() >= EARLY_DRIVER ? 'launchEarly' : 'launch'
+  }
 
   /** @throws {NativeError} with the compiler's words */
   load(plan: ConvolutionPlan): Kernel<typeof CONVOLUTION_PARAMETERS> {
@@ -110,7 +118,7 @@ export class HopperKernels {
     const tiles = tilesOf(plan, problem.to, clips)
     const blocks = split > 1 ? tiles * split : Math.min(tiles, this.multiprocessors)
     return output =>
-      kernel.launch(
+      kernel[this.#launch](
         [blocks, 1, 1],
         [plan.threads, 1, 1],
         plan.sharedBytes,

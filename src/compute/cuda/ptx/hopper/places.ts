@@ -47,10 +47,13 @@ const COLUMNS = [
 export const columnsOf = (padded: number): number[] =>
   padded <= 64 ? [padded] : COLUMNS.filter(columns => padded % columns === 0)
 
-/** Channels with so little padding that they can be cut into tiles of 96 columns and more. */
+/** Columns of tiles that fill many multiprocessors and still keep each busy. */
+const HANDY = (columns: number): boolean => columns >= 96 && columns <= 160
+
+/** Channels with as little padding as lets them be cut into tiles of handy sizes, of which more than one is better. */
 export function hopperChannels(channels: number): number {
   let padded = Math.ceil(channels / 16) * 16
   if (padded <= 256) return padded
-  while (!columnsOf(padded).some(columns => columns >= 96)) padded += 8
+  while (padded % 128 !== 0 && columnsOf(padded).filter(HANDY).length < 2) padded += 16
   return padded
 }
