@@ -90,25 +90,33 @@ function loadOf(problem: HopperProblem, taps: readonly Triple[], rows: number): 
   }
 }
 
-/** The most stages that fit, places and weights in turn; undefined if fewer than needed do. */
+/** Stages of places and of weights to try for, in this order, as far as they fit. */
+const STAGES: readonly (readonly [a: number, b: number])[] = [
+  [2, 4],
+  [3, 4],
+  [4, 5],
+  [4, 6],
+  [6, 6],
+]
+/** Where a tap is a load, as many stages of places are needed as of weights. */
+const STAGES_BY_TAP: typeof STAGES = [
+  [4, 3],
+  [4, 4],
+  [5, 5],
+  [6, 6],
+]
+
+/** The most stages that fit; undefined if fewer than needed do. */
 function withStages(kernel: ConvolutionKernel): ConvolutionPlan | undefined {
-  const fits = (k: ConvolutionKernel) => planConvolution(k).sharedBytes <= SHARED
   const plan = planConvolution(kernel)
   const blocks = plan.chunks * plan.taps
-  const kept = { ...kernel, stagesB: blocks }
-  if (kernel.split === 1 && plan.columnTiles === 1 && blocks <= 12 && fits(kept))
-    return planConvolution(fits({ ...kept, stagesA: 3 }) ? { ...kept, stagesA: 3 } : kept)
-  if (!fits(kernel)) return undefined
-  let best = kernel
-  for (const more of [
-    { stagesB: 4 },
-    { stagesA: 3 },
-    { stagesA: 4, stagesB: 5 },
-    { stagesA: 4, stagesB: 6 },
-    { stagesA: 6, stagesB: 6 },
-  ])
-    if (fits({ ...best, ...more })) best = { ...best, ...more }
-  return planConvolution(best)
+  const of = (stagesA: number, stagesB: number) => planConvolution({ ...kernel, stagesA, stagesB })
+  const fits = ({ sharedBytes }: ConvolutionPlan) => sharedBytes <= SHARED
+  const keeps = kernel.split === 1 && plan.columnTiles === 1 && blocks <= 12
+  const kept = [of(3, blocks), of(2, blocks)].find(fits)
+  if (keeps && kept) return kept
+  const more = kernel.load.mode === 'im2col' ? STAGES_BY_TAP : STAGES
+  return [plan, ...more.map(([a, b]) => of(a, b))].findLast(fits)
 }
 
 /** Blocks of one cluster that share a tile, and how many blocks in such clusters run at once on 132 multiprocessors. */
@@ -158,7 +166,8 @@ function candidates(problem: HopperProblem): HopperChoice[] {
           channelsOut: to.padded,
           columns,
           split,
-          stagesA: 2,
+          // A tap is a load there: as many are needed as of weights.
+          stagesA: load.mode === 'im2col' ? 3 : 2,
           stagesB: 3,
           relu,
           residual: residual !== undefined,
