@@ -30,7 +30,20 @@ export interface LaunchOptions {
   /** Video of each request: an index into `videos`. */
   requestVideo: Uint32Array
   videos: string[]
+  /** Starts a thread that does the work; by default this program's own. */
+  startWorker?: (data: WorkerData) => RunWorker
 }
+
+/** A thread of a run as its launch sees it. */
+export interface RunWorker {
+  on(event: 'message', listener: (message: WorkerMessage) => void): unknown
+  on(event: 'error', listener: (error: unknown) => void): unknown
+  on(event: 'exit', listener: (code: number) => void): unknown
+  unref(): void
+}
+
+const startThread = (data: WorkerData): RunWorker =>
+  new Worker(Bun.main, { workerData: data, name: data.name })
 
 /** What the run tells as it goes on; all are called on the main thread. */
 export interface Watcher {
@@ -122,7 +135,7 @@ export class Launch {
   /** By request and last step. */
   readonly #reported: Uint8Array
   #ending: Ending | undefined
-  readonly #workers: Worker[] = []
+  readonly #workers: RunWorker[] = []
   /** Exits of all workers. */
   readonly #exits: Promise<void>[] = []
   /** Resolves if the run ends without waiting for them. */
@@ -234,7 +247,7 @@ export class Launch {
   }
 
   #start(data: WorkerData): void {
-    const worker = new Worker(Bun.main, { workerData: data, name: data.name })
+    const worker = (this.options.startWorker ?? startThread)(data)
     this.#workers.push(worker)
     const crash = (message: string, stack?: string) =>
       this.stop({ kind: 'crashed', worker: data.name, message, stack }, STOP.failed)
@@ -244,12 +257,12 @@ export class Launch {
       else if (message.type === 'missing') crash(message.message)
       else this.#hear(message)
     })
-    worker.on('error', error =>
+    worker.on('error', (error: unknown) =>
       error instanceof Error ? crash(error.message, error.stack) : crash(String(error)),
     )
     this.#exits.push(
       new Promise(resolve => {
-        worker.on('exit', code => {
+        worker.on('exit', (code: number) => {
           if (!finished) crash(`the worker ended early, with status ${code}`)
           resolve()
         })

@@ -21,13 +21,18 @@ const listenTo = ({ control, plan, overload }: SharedRun, tell: Tell): ClientLis
   },
 })
 
-/** What a worker thread does, by the role that it was started with. */
+/** The work of one thread of a run, by its role. */
+export async function perform(data: WorkerData, tell: Tell): Promise<void> {
+  if (data.role === 'runner') await runRunner(data.shared, data.instance, data.worker, tell)
+  else runClient(data.shared, data.shared.queues[0]!, listenTo(data.shared, tell))
+}
+
+/** What a worker thread of this program does. */
 export async function work(): Promise<void> {
   const data = workerData as WorkerData | TelemetryData
   if (data.role === 'telemetry') return runTelemetry(data)
   const tell: Tell = message => parentPort!.postMessage(message)
-  if (data.role === 'runner') await runRunner(data.shared, data.instance, data.worker, tell)
-  else runClient(data.shared, data.shared.queues[0]!, listenTo(data.shared, tell))
+  await perform(data, tell)
   // A promise of a module's that nobody waited for may have failed: that is said in a turn of the event loop.
   if (hasModules()) await new Promise(resolve => setImmediate(resolve))
   tell({ type: 'finished' })

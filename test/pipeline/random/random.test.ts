@@ -1,0 +1,119 @@
+import { afterAll, expect, setDefaultTimeout, test } from 'bun:test'
+import fc from 'fast-check'
+import { UsageError } from '../../../src/errors.ts'
+import { type Executed, execute, planOf } from './execute.ts'
+import type { Fault } from './fault.ts'
+import { type RandomRun, randomRun } from './pipelines.ts'
+import { Pool } from './pool.ts'
+
+setDefaultTimeout(300_000)
+
+const RUNS = 1000
+const FAULTS = 100
+
+const pool = new Pool()
+afterAll(() => pool.close())
+
+/** Whether the program takes it; what it takes must end, and what it refuses it must refuse before anything starts. */
+function accepted(run: RandomRun): boolean {
+  try {
+    planOf(run)
+    return true
+  } catch (error) {
+    if (error instanceof UsageError) return false
+    throw error
+  }
+}
+
+function expectBounds({ plan, highWater }: Executed): void {
+  plan.queues.forEach(({ capacity }, id) => {
+    expect(highWater[id]).toBeLessThanOrEqual(capacity)
+  })
+}
+
+/** Each request is done once in each last step, with its own class; or it has failed, if anything may. */
+function expectOutcomes(run: RandomRun, { plan, ledger, done, failed }: Executed): void {
+  const leaves = plan.steps.filter(({ last }) => last).length
+  const mayFail = run.onFull === 'drop' || Number.isFinite(run.timeoutMs)
+  for (let request = 0; request < run.requests; request++) {
+    const tops = Array.from({ length: leaves }, (_, leaf) =>
+      ledger.top(request, leaf).map(({ index }) => index),
+    )
+    const right = tops.filter(top => top.length > 0)
+    expect(right).toEqual(right.map(() => [request % run.classes]))
+    expect([request, right.length]).toEqual([request, done[request]!])
+    if (!mayFail || failed[request] === 0) expect([request, done[request]!]).toEqual([request, leaves])
+    else expect(done[request]! + failed[request]!).toBeLessThanOrEqual(leaves)
+  }
+  if (!mayFail) expect(failed).toEqual(new Uint8Array(run.requests))
+}
+
+let taken = 0
+let aborted = 0
+
+test(`${RUNS} random pipelines: no loss, no duplicate, no deadlock, all slots back, depths within bounds`, async () => {
+  let drawn = 0
+  await fc.assert(
+    fc.asyncProperty(randomRun, async run => {
+      drawn++
+      fc.pre(accepted(run))
+      taken++
+      const executed = await execute(run, pool)
+      expectBounds(executed)
+      const { ending, slotsHeld } = executed
+      if (ending.kind === 'full') {
+        aborted++
+        expect(run.onFull).toBe('abort')
+        expect(executed.highWater[ending.queue]).toBe(executed.plan.queues[ending.queue]!.capacity)
+        return
+      }
+      expect(ending).toEqual({ kind: 'finished' })
+      expectOutcomes(run, executed)
+      expect(slotsHeld).toBe(0)
+    }),
+    { numRuns: RUNS },
+  )
+  // What the program refuses, and runs that end early, must not be what this tests.
+  expect(taken).toBeGreaterThan(0.9 * drawn)
+  expect(aborted).toBeLessThan(0.3 * taken)
+})
+
+const fault = (steps: number): fc.Arbitrary<Fault> =>
+  fc.record({
+    step: fc.nat(steps - 1),
+    kind: fc.constantFrom<Fault['kind'][]>('throw', 'throw', 'exit', 'create', 'warm-up', 'flush'),
+    after: fc.nat(3),
+  })
+
+test(`${FAULTS} random pipelines with a fault in one step: the run ends with its name`, async () => {
+  let crashed = 0
+  await fc.assert(
+    fc.asyncProperty(
+      randomRun.chain(run => fc.tuple(fc.constant(run), fault(run.pipeline.length))),
+      async ([drawn, injected]) => {
+        const run: RandomRun = { ...drawn, onFull: 'wait', timeoutMs: Number.POSITIVE_INFINITY }
+        fc.pre(accepted(run))
+        const executed = await execute(run, pool, injected)
+        const { ending } = executed
+        expectBounds(executed)
+        if (ending.kind === 'finished') {
+          // It had fewer calls than the fault waited for.
+          expect(['throw', 'exit']).toContain(injected.kind)
+          expectOutcomes(run, executed)
+          return
+        }
+        crashed++
+        expect(ending.kind).toBe('crashed')
+        if (ending.kind !== 'crashed') return
+        expect(ending.worker).toStartWith(`step ${injected.step} (`)
+        expect(ending.message).toBe(
+          injected.kind === 'exit' ? 'the worker ended early, with status 7' : 'put here by a test',
+        )
+        const leaves = executed.plan.steps.filter(({ last }) => last).length
+        for (const count of executed.done) expect(count).toBeLessThanOrEqual(leaves)
+      },
+    ),
+    { numRuns: FAULTS },
+  )
+  expect(crashed).toBeGreaterThan(FAULTS / 2)
+})
