@@ -64,9 +64,10 @@ test('every field keeps its last value, whatever is written around it', () => {
     requests: fc.integer({ min: 1, max: 5 }),
     parts: fc.array(fc.integer({ min: 1, max: 4 }), { minLength: 1, maxLength: 4 }),
     top: fc.integer({ min: 0, max: 6 }),
+    leaves: fc.integer({ min: 1, max: 3 }),
   })
   const write = fc.record({
-    pick: fc.array(fc.nat(), { minLength: 3, maxLength: 3 }),
+    pick: fc.array(fc.nat(), { minLength: 4, maxLength: 4 }),
     event: fc.constantFrom(...events),
     times: fc.tuple(time, time, time),
     shorts: fc.tuple(short, short, short),
@@ -94,16 +95,21 @@ test('every field keeps its last value, whatever is written around it', () => {
         const [clips, framesNeeded, framesDecoded] = counts as [number, number, number]
         ledger.note(request, { clips, framesNeeded, framesDecoded, decoder: `d${clips % 9}` })
         model.set(`facts ${request}`, [clips, framesNeeded, framesDecoded, `d${clips % 9}`])
-        const first = !model.has(`state ${request}`)
-        expect(failed ? ledger.fail(request) : ledger.finish(request, scores)).toBe(first ? 1 : 0)
+        const leaf = pick[3]! % size.leaves
+        const ended = [0, 1, 2].filter(other => model.has(`state ${request} ${other}`))
+        const first = !ended.includes(leaf)
+        expect(failed ? ledger.fail(request, leaf) : ledger.finish(request, scores, leaf)).toBe(
+          first ? ended.length + 1 : 0,
+        )
         if (!first) continue
-        model.set(`state ${request}`, failed ? STATE.failed : STATE.done)
-        if (!failed) model.set(`top ${request}`, scores.slice(0, size.top))
+        model.set(`state ${request} ${leaf}`, failed ? STATE.failed : STATE.done)
+        if (!failed) model.set(`top ${request} ${leaf}`, scores.slice(0, size.top))
       }
       // A second view of the memory, as another thread has it.
       const other = new Ledger(handle)
       for (const [key, value] of model) {
         const [kind, ...words] = key.split(' ')
+        // Of results, the second number is that of the last step.
         const [request = 0, part = 0, step = 0] = words.map(Number)
         const event = words[3] as LedgerEvent
         const read: Record<string, () => unknown> = {
@@ -120,8 +126,8 @@ test('every field keeps its last value, whatever is written around it', () => {
             other.framesDecoded(request),
             other.decoder(request),
           ],
-          top: () => other.top(request),
-          state: () => other.state(request),
+          top: () => other.top(request, part),
+          state: () => other.state(request, part),
         }
         expect(read[kind!]!()).toEqual(value)
       }
