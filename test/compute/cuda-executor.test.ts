@@ -73,6 +73,18 @@ describe.skipIf(!fake)('convolutions are computed', () => {
     )
     expect(kernels('ptx', { ...wrong, ...noCudnn })).toMatchObject({ error: 'KernelUnfit' })
   })
+
+  test('where kernels for just this GPU are not taken: by cuDNN, or without it by the general ones', () => {
+    // The stand-in has no tensor maps, which those for 9.0 need.
+    const hopper = { FAKE_CAPABILITY: '9' }
+    const warning = expect.stringMatching(
+      /^the driver does not take a kernel for stem.spatial: .* in place of /,
+    )
+    expect(kernels('ptx', hopper)).toEqual({ kernels: 'cudnn', note: 'convolutions by cuDNN', warning })
+    const own = { kernels: 'ptx', note: 'convolutions by own kernels (ptx)', warning }
+    expect(kernels('ptx', { ...hopper, ...noCudnn })).toEqual(own)
+    expect(kernels('ptx', { ...hopper, ...noCudnn, ...wrong })).toMatchObject({ error: 'KernelUnfit' })
+  })
 })
 
 test.skipIf(!fake)('a closed executor leaves nothing behind, nor does one that could not be made', () => {

@@ -6,7 +6,7 @@
 //
 // FAKE_GPUS: how many devices there are (1). FAKE_GPU_MIB: memory of each (4096).
 // FAKE_NO_PEER: no device reaches another's memory. FAKE_CUDNN_WRONG: convolutions are a little off.
-// FAKE_WRONG_KERNELS: kernels/convolution adds 1 to each output.
+// FAKE_CAPABILITY: the major number of the compute capability (8). FAKE_WRONG_KERNELS: kernels/convolution adds 1 to each output.
 // FAKE_QUICK: a thread's convolutions do nothing before it has recorded a graph: what they are measured for takes long.
 // FAKE_GPU_USER: a process that NVML names as using the devices.
 // FAKE_FAULT, as `cuGraphLaunch 3 700`: at its fourth call (counted from 0, in all threads) it fails with that status. If
@@ -120,7 +120,7 @@ int cuDeviceGet(int *device, int index) {
   return *device = index, OK;
 }
 int cuDeviceGetName(char *name, int bytes, int device) { return snprintf(name, bytes, "stand-in GPU %d", device), OK; }
-int cuDeviceGetAttribute(int *value, int which, int device) { return *value = which == 75 ? 8 : which == 76 ? 0 : 4, OK; }
+int cuDeviceGetAttribute(int *value, int which, int device) { return *value = which == 75 ? setting("FAKE_CAPABILITY", 8) : which == 76 ? 0 : 4, OK; }
 int cuDeviceGetUuid_v2(char *uuid, int device) { return memset(uuid, 0x10 + device, 16), OK; }
 int cuDeviceTotalMem_v2(u64 *bytes, int device) { return *bytes = capacity(), OK; }
 int cuDeviceCanAccessPeer(int *can, int device, int peer) { return *can = device != peer && !getenv("FAKE_NO_PEER"), OK; }

@@ -26,32 +26,39 @@ export interface Created {
   readonly warning?: string
 }
 
-/** What an executor by own kernels is said to compute with. */
+/** An executor by own kernels, and how they are called. */
 interface Own {
   readonly executor: CudaExecutor
   readonly how: string
 }
 
+/** By kernels that suit any GPU from compute capability 8.0, and any shape. */
+function generalKernels(options: CudaExecutorOptions, why = ''): Own {
+  const { multiprocessors } = describeDevice(options.device)
+  return { executor: makeExecutor(options, new PtxBackend(multiprocessors)), how: `ptx${why}` }
+}
+
+/** Whether there are kernels for just this GPU, which are tried first. */
+const hasHopperKernels = ({ device, precision }: CudaExecutorOptions): boolean =>
+  precision === 'fp16' && describeDevice(device).capability === HOPPER
+
 /** By the kernels for this capability, where the network's shapes are ones for them; else by the general ones. */
 function ownKernels(options: CudaExecutorOptions): Own {
-  const { capability, multiprocessors } = describeDevice(options.device)
-  const general = (how: string): Own => ({
-    executor: makeExecutor(options, new PtxBackend(multiprocessors)),
-    how,
-  })
-  if (capability !== HOPPER || options.precision !== 'fp16') return general('ptx')
+  if (!hasHopperKernels(options)) return generalKernels(options)
+  const { multiprocessors } = describeDevice(options.device)
   try {
     return { executor: makeExecutor(options, new HopperBackend(multiprocessors)), how: 'ptx: wgmma' }
   } catch (error) {
     if (!(error instanceof HopperUnsuited)) throw error
-    return general(`ptx: the general ones, as ${error.message}`)
+    return generalKernels(options, `: the general ones, as ${error.message}`)
   }
 }
 
 /**
  * Makes layers of a network ready on this thread's GPU: weights in its memory, a way for every convolution, a graph for
  * each of a few numbers of clips. With cuDNN that takes seconds, as ways are measured; nothing is chosen later. Own
- * kernels are tested first: where one is wrong, or not taken by the driver, cuDNN takes their place.
+ * kernels are tested first: where one is wrong, or not taken by the driver, cuDNN takes their place, or, without it, the
+ * general ones take the place of those for just this GPU.
  * @throws {UsageError} for layers that the network does not have, or clips too small for them
  * @throws {LibraryError} without cuDNN, if that was asked for
  * @throws {KernelUnfit} if own kernels are wrong, and there is no cuDNN
@@ -62,13 +69,20 @@ export function createCudaExecutor(options: CudaExecutorOptions): Created {
   const cudnn = 'convolutions by cuDNN'
   if (kernels === 'cudnn' || (kernels === undefined && cudnnStatus().ok))
     return { executor: makeExecutor(options, new CudnnBackend()), note: cudnn }
-  try {
+  const own = ({ executor, how }: Own) => {
     const why = kernels === undefined ? ', as cuDNN is not installed' : ''
-    const { executor, how } = ownKernels(options)
     return { executor, note: `convolutions by own kernels (${how})${why}` }
+  }
+  try {
+    return own(ownKernels(options))
   } catch (error) {
-    if (!(error instanceof KernelUnfit) || !cudnnStatus().ok) throw error
-    const warning = `${error.message}; cuDNN computes in place of this program's kernels`
-    return { executor: makeExecutor(options, new CudnnBackend()), note: cudnn, warning }
+    if (!(error instanceof KernelUnfit)) throw error
+    if (cudnnStatus().ok) {
+      const warning = `${error.message}; cuDNN computes in place of this program's kernels`
+      return { executor: makeExecutor(options, new CudnnBackend()), note: cudnn, warning }
+    }
+    if (!hasHopperKernels(options)) throw error
+    const warning = `${error.message}; this program's general kernels compute in place of those for this GPU`
+    return { ...own(generalKernels(options)), warning }
   }
 }
