@@ -179,6 +179,24 @@ function commandLine(argv: string[], status: { code: number }): Argv {
             ...text,
             describe: 'pipeline file to check against',
           })
+          .option('batch_size', {
+            alias: ['b', 'batch-size'],
+            ...number,
+            default: 1,
+            describe: 'videos in a network batch, for its need of memory',
+          })
+          .option('video_root', {
+            alias: ['video-root'],
+            ...text,
+            describe: 'videos, whose codecs are checked',
+          })
+          .option('device', { ...text, default: 'auto', describe: 'cpu, cuda or auto' })
+          .option('share_gpu', {
+            alias: 'share-gpu',
+            type: 'boolean',
+            default: false,
+            describe: 'do not mind other processes on a GPU',
+          })
           .option('json', { type: 'boolean', default: false, describe: 'as JSON' }),
       async flags => {
         const { doctor } = await import('./doctor.ts')

@@ -1,7 +1,5 @@
 import { describeDevice } from '../../ffi/cuda/device.ts'
-import { libav } from '../../ffi/libav/library.ts'
 import { monotonicNs } from '../../ffi/libc.ts'
-import { onnxRuntime } from '../../ffi/onnxruntime.ts'
 import { wasFull } from '../client/overload.ts'
 import { UsageError, type VideoErrorCode } from '../errors.ts'
 import { type Ending, Launch } from '../pipeline/launch.ts'
@@ -15,6 +13,7 @@ import type { ExitReason } from '../results/schema.ts'
 import { CPU } from '../steps/step.ts'
 import { overloadOf, type RunFlags } from './arguments.ts'
 import { EXIT } from './exit.ts'
+import { requireLibraries } from './libraries.ts'
 import { type Prepared, prepare } from './prepare.ts'
 import type { Requests } from './requests.ts'
 import { versions } from './versions.ts'
@@ -122,14 +121,6 @@ function handleSignals(launch: Launch, say: (line: string) => void): () => void 
   }
   process.on('SIGINT', onSignal).on('SIGTERM', onSignal)
   return () => process.off('SIGINT', onSignal).off('SIGTERM', onSignal)
-}
-
-/** Opens the libraries that these steps need on the CPU. @throws {LibraryError} saying what to install */
-function requireLibraries({ steps, instances }: Plan): void {
-  const onCpu = instances.filter(({ device }) => device === CPU)
-  const kinds = new Set(onCpu.map(({ step }) => steps[step]!.kind))
-  if (kinds.has('loader') || kinds.has('single')) libav()
-  if (kinds.has('network') || kinds.has('single')) onnxRuntime()
 }
 
 /** Makes shared memory. @throws {UsageError} if there is not that much, or a queue would be too large */

@@ -40,6 +40,9 @@ function findDecoder(codec: string): { decoder: Pointer; codecId: number } {
   return { decoder: Number(decoder) as Pointer, codecId }
 }
 
+/** @throws {VideoError} if this host's libav does not decode the codec. @throws {LibraryError} if there is none */
+export const requireDecoder = (codec: string): void => void findDecoder(codec)
+
 /** Fills a context from what the container says of the stream. */
 function describe(
   { avutil, avcodec, offsets }: Libav,

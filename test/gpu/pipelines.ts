@@ -16,15 +16,18 @@ export const onRealGpus = real > 0
 /** GPUs to run on: those that are there, or two that are not; 0 if neither can be. */
 export const GPUS = real > 0 ? (cudnn.ok ? real : 0) : fake ? 2 : 0
 
+/** What a process needs in its environment to find these GPUs. */
+export const gpuEnv = (): Record<string, string> =>
+  fake ? { ...fake.env, FAKE_GPUS: String(GPUS), FAKE_QUICK: '1' } : {}
+
 /** A run on GPUs with all results on standard output, and nothing for people. */
 export function runOnGpus(
   config: string,
   args: readonly string[] = [],
   env: Options['env'] = {},
 ): Promise<Outcome> {
-  const gpus = fake ? { ...fake.env, FAKE_GPUS: String(GPUS), FAKE_QUICK: '1' } : {}
   const all = ['run', '-c', config, '--device', 'cuda', '--share-gpu', '--results', '-', '--quiet', ...args]
-  return rnb(all, { env: { ...gpus, ...env } })
+  return rnb(all, { env: { ...gpuEnv(), ...env } })
 }
 
 export interface Group {

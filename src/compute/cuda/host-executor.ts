@@ -59,9 +59,10 @@ class HostExecutor implements NetworkExecutor {
     try {
       this.#owner.own(retainContext(options.device), releaseContext)
       this.#stream = this.#owner.own(createStream(), destroyStream)
-      this.#executor = this.#owner.own(createCudaExecutor({ ...options, stream: this.#stream }).executor, e =>
-        e.close(),
-      )
+      const { executor, warning } = createCudaExecutor({ ...options, stream: this.#stream })
+      this.#executor = this.#owner.own(executor, e => e.close())
+      // Nobody is there to be warned: what was asked for is what is tested.
+      if (warning !== undefined) throw new Error(warning)
       const memory = (bytes: number, what: string) => {
         const purpose = { what: `${what} of ${maxClips} clips`, lower: 'the batch size (-b)' }
         return this.#owner.own(allocate(bytes, purpose), free)
