@@ -91,6 +91,7 @@ const runFlags = v.pipe(
     ),
     on_error: v.picklist(['skip', 'abort'], '--on-error is one of skip, abort'),
     results: v.optional(v.string()),
+    trace: v.optional(v.string()),
     log_dir: v.optional(v.string()),
     quiet: v.boolean(),
     telemetry_ms: v.optional(

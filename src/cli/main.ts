@@ -126,6 +126,10 @@ function runCommandFlags<T>(parser: Argv<T>) {
       ...number,
       describe: "port for a running job's metrics in Prometheus' format; 0: any that is free",
     })
+    .option('trace', {
+      ...text,
+      describe: 'file for what every thread did when, for Perfetto or chrome://tracing',
+    })
     .option('results', { ...text, describe: 'file for a JSON line per video; - for standard output' })
     .example(
       '$0 run -c config/demo.json -v 100 -mi 50 --results -',

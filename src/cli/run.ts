@@ -11,11 +11,13 @@ import { type RnbArguments, TERMINATION } from '../results/log-folder.ts'
 import { RunOutput } from '../results/output.ts'
 import type { ExitReason } from '../results/schema.ts'
 import { CPU } from '../steps/step.ts'
+import { countersOf } from '../tracing/telemetry.ts'
 import { overloadOf, type RunFlags } from './arguments.ts'
 import { EXIT } from './exit.ts'
 import { requireLibraries } from './libraries.ts'
 import { type Prepared, prepare } from './prepare.ts'
 import type { Requests } from './requests.ts'
+import { openTrace } from './trace.ts'
 import { versions } from './versions.ts'
 
 const DEFAULT_LOGS = 'logs'
@@ -156,8 +158,11 @@ async function openTelemetry(
     async stop(startNs: number, videos: number) {
       const samples = (await telemetry.stop()).filter(({ ns }) => ns >= startNs)
       return {
-        telemetry: summariseTelemetry(samples, periodMs, videos),
-        attachments: { 'telemetry.jsonl': telemetryLines(samples, startNs) },
+        outputs: {
+          telemetry: summariseTelemetry(samples, periodMs, videos),
+          attachments: { 'telemetry.jsonl': telemetryLines(samples, startNs) },
+        },
+        counters: countersOf(samples),
       }
     },
   }
@@ -219,6 +224,7 @@ export async function run(flags: RunFlags, named?: readonly string[]): Promise<n
           settings,
           networks,
           overload: overloadOf(flags),
+          trace: flags.trace !== undefined,
           ...(arrival.kind === 'closed' && {
             closedLoop: { concurrency: arrival.concurrency, durationS: flags.duration },
           }),
@@ -259,6 +265,7 @@ export async function run(flags: RunFlags, named?: readonly string[]): Promise<n
   })
   for (const note of plan.notes) output.people.say(`note: ${note}`)
   if (arrival.kind === 'closed') output.note(CLOSED_LOOP)
+  const trace = openTrace(flags, output)
   const metrics = await openMetrics(flags, output, launch)
   const telemetry = await openTelemetry(flags, plan, message => output.warn(message))
   const restoreSignals = handleSignals(launch, line => output.people.say(line))
@@ -271,6 +278,9 @@ export async function run(flags: RunFlags, named?: readonly string[]): Promise<n
     throw new UsageError(ending.message)
   }
   const copied = launch.copied()
+  const { facts } = output.options
+  const { cards } = output.collector
+  trace?.({ facts, cards, tracks: launch.tracks, counters: sensed?.counters ?? [], startNs })
   const conclusion = conclude(ending, prepared, output.collector)
   const { exit } = await output.finish({
     ...conclusion,
@@ -278,7 +288,7 @@ export async function run(flags: RunFlags, named?: readonly string[]): Promise<n
     highWater: launch.highWater(),
     ...(copied && { copied }),
     termination: terminationOf(ending),
-    ...sensed,
+    ...sensed?.outputs,
   })
   if (closed && ending.kind === 'interrupted') return EXIT.done
   if (exit.status !== EXIT.done) console.error(`rnb: ${exit.message}`)

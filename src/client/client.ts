@@ -8,6 +8,8 @@ import { Semaphore, type SemaphoreHandle } from '../queue/semaphore.ts'
 import { Ends } from '../results/ends.ts'
 import { Ledger, type LedgerHandle } from '../results/ledger.ts'
 import type { StepFlow } from '../results/time-card.ts'
+import type { Track } from '../tracing/buffer.ts'
+import type { ThreadTrace } from '../tracing/thread.ts'
 import type { Overload } from './overload.ts'
 import { pace } from './pacer.ts'
 
@@ -55,6 +57,7 @@ class Entrance {
     readonly shared: ClientShare,
     filenames: RingHandle,
     readonly listener: ClientListener,
+    readonly trace: ThreadTrace,
   ) {
     this.#queue = new Ring(filenames)
     this.#ledger = new Ledger(shared.ledger)
@@ -78,12 +81,22 @@ class Entrance {
         this.listener.full(request)
         return false
       }
-      const status = this.#queue.awaitRoom(intendedNs + timeoutNs, true)
+      const status = this.trace.timed('wait for room', () =>
+        this.#queue.awaitRoom(intendedNs + timeoutNs, true),
+      )
       if (status === TIMED_OUT) return this.#drop(request, 'timeout')
       if (status < 0) return false
       this.#ledger.arrive(request, intendedNs, monotonicNs())
     }
+    if (this.trace.track) this.#note(this.trace.track, request, actualNs)
     return true
+  }
+
+  #note(track: Track, request: number, beginNs: number): void {
+    const now = monotonicNs()
+    track.visit(request, 0, beginNs, 1)
+    track.span('send', beginNs, now, request)
+    track.depth(0, now, this.#queue.depth)
   }
 
   #drop(request: number, code: VideoErrorCode): true {
@@ -108,10 +121,15 @@ function keepInFlight(requests: number, shared: ClientShare, startNs: number, en
 }
 
 /** The client's thread: puts each request on the filename queue at its time, or when another is done. */
-export function runClient(shared: ClientShare, filenames: RingHandle, listener: ClientListener): void {
+export function runClient(
+  shared: ClientShare,
+  filenames: RingHandle,
+  listener: ClientListener,
+  trace: ThreadTrace,
+): void {
   const control = new Control(shared.control)
   const schedule = new Float64Array(shared.schedule)
-  const entrance = new Entrance(shared, filenames, listener)
+  const entrance = new Entrance(shared, filenames, listener, trace)
   if (!new Barrier(shared.ready).arriveAndWait()) return
 
   if (shared.closedLoop) keepInFlight(schedule.length, shared, control.startNs, entrance)

@@ -14,6 +14,7 @@ import type { Ends } from '../results/ends.ts'
 import type { Ledger } from '../results/ledger.ts'
 import { CopyCounts } from '../results/traffic.ts'
 import type { DeviceTensor, RequestFacts, StepContext } from '../steps/step.ts'
+import type { ThreadTrace } from '../tracing/thread.ts'
 import type { Instance } from './plan.ts'
 import type { SharedRun, WorkerMessage } from './shared.ts'
 
@@ -196,6 +197,7 @@ export class InstanceMemory {
 interface Reports {
   ledger: Ledger
   ends: Ends
+  trace: ThreadTrace
   tell(message: WorkerMessage): void
 }
 
@@ -218,7 +220,7 @@ const threadOf = ({ plan }: SharedRun, { id }: Instance, worker: number): number
 /** What a step instance sees of the run. */
 export function stepContext(
   memory: InstanceMemory,
-  { ledger, ends, tell }: Reports,
+  { ledger, ends, trace, tell }: Reports,
   worker: number,
 ): StepContext {
   const { shared, instance } = memory
@@ -250,11 +252,15 @@ export function stepContext(
     },
     view: (item, tensor) => memory.view(item, tensor),
     hasRoom: () => memory.hasRoom(),
-    allocate: clips => memory.allocate(clips),
+    allocate: clips =>
+      trace.track && !memory.hasRoom()
+        ? trace.timed('wait for a slot', () => memory.allocate(clips))
+        : memory.allocate(clips),
     remark: message => tell({ type: 'note', message }),
     warn: message => tell({ type: 'warning', message }),
     note: (request: number, facts: RequestFacts) => ledger.note(request, facts),
     awaits: request => ends.awaits(request, instance.step),
+    timed: (what, work) => trace.timed(what, work),
     keep: (request, part, json) => ledger.keep(request, part, instance.step, json),
   }
 }

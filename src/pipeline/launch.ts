@@ -11,6 +11,8 @@ import { tensorBytes } from '../queue/tensor.ts'
 import { Ledger, type LedgerHandle, STATE } from '../results/ledger.ts'
 import { type CopiedBytes, CopyCounts } from '../results/traffic.ts'
 import { CPU, type RunSettings } from '../steps/step.ts'
+import { createNames, Track, type TrackHandle } from '../tracing/buffer.ts'
+import type { RunTrack } from '../tracing/events.ts'
 import { GpuMemory } from './gpu-memory.ts'
 import type { Plan } from './plan.ts'
 import { queueWords, RESULT_WORDS } from './runner.ts'
@@ -24,6 +26,8 @@ export interface LaunchOptions {
   overload: Overload
   /** In place of a schedule's times: so many requests in flight, until then. */
   closedLoop?: { concurrency: number; durationS?: number }
+  /** Have every thread note what it does. */
+  trace?: boolean
   ledger: LedgerHandle
   /** Intended arrivals in ns from the start, ascending. */
   schedule: Float64Array
@@ -136,6 +140,9 @@ export class Launch {
   readonly #reported: Uint8Array
   #ending: Ending | undefined
   readonly #workers: RunWorker[] = []
+  readonly #names = createNames()
+  /** What threads note, in the order of their start; none where the run is not traced. */
+  readonly tracks: RunTrack[] = []
   /** Exits of all workers. */
   readonly #exits: Promise<void>[] = []
   /** Resolves if the run ends without waiting for them. */
@@ -246,8 +253,17 @@ export class Launch {
     this.watcher.completed(request, leaf)
   }
 
+  /** A thread's track, if the run is traced. */
+  #trackOf(data: WorkerData): { track?: TrackHandle } {
+    if (!this.options.trace) return {}
+    const track = Track.create(this.#names)
+    const step = data.role === 'runner' ? { step: data.instance.step } : {}
+    this.tracks.push({ name: data.name, handle: track, ...step })
+    return { track }
+  }
+
   #start(data: WorkerData): void {
-    const worker = (this.options.startWorker ?? startThread)(data)
+    const worker = (this.options.startWorker ?? startThread)({ ...data, ...this.#trackOf(data) })
     this.#workers.push(worker)
     const crash = (message: string, stack?: string) =>
       this.stop({ kind: 'crashed', worker: data.name, message, stack }, STOP.failed)

@@ -12,11 +12,12 @@ import { Ends } from '../results/ends.ts'
 import { Ledger, type TopClass } from '../results/ledger.ts'
 import { plannedKind, plannedSelector } from '../steps/index.ts'
 import { CPU, type StepInstance } from '../steps/step.ts'
+import { ThreadTrace } from '../tracing/thread.ts'
 import { InstanceMemory, Stopped, stepContext, WorkerGpu } from './context.ts'
 import { deviceLoss } from './device-loss.ts'
 import type { Instance, PlannedQueue } from './plan.ts'
 import { keepShares, splitItem } from './segments.ts'
-import { type SharedRun, STOP, type WorkerMessage } from './shared.ts'
+import { type RunnerData, type SharedRun, STOP, type WorkerMessage } from './shared.ts'
 import { scoresOfShares } from './sink.ts'
 
 export const queueWords = (queue: PlannedQueue): number =>
@@ -30,6 +31,7 @@ class Runner {
   readonly #control: Control
   readonly #ledger: Ledger
   readonly #ends: Ends
+  readonly #trace: ThreadTrace
   readonly #gpu: WorkerGpu | undefined
   readonly #memory: InstanceMemory
   readonly #input: Ring
@@ -49,16 +51,24 @@ class Runner {
   readonly #mostSegments: number
   /** Which of the last steps this is. */
   readonly #leaf: number
+  /** The step's name, or its kind. */
+  readonly #what: string
   /** Items joined to a batch at most, and the longest that the first of them waits. */
   readonly #batch: number
   readonly #delayNs: number
 
+  readonly shared: SharedRun
+  readonly instance: Instance
+  readonly worker: number
+
   constructor(
-    readonly shared: SharedRun,
-    readonly instance: Instance,
-    readonly worker: number,
+    { shared, instance, worker, track }: RunnerData,
     readonly tell: (message: WorkerMessage) => void,
   ) {
+    this.shared = shared
+    this.instance = instance
+    this.worker = worker
+    this.#trace = new ThreadTrace(track)
     const { plan } = shared
     this.#control = new Control(shared.control)
     this.#ledger = new Ledger(shared.ledger)
@@ -73,7 +83,8 @@ class Runner {
     this.#results = new Ring(shared.results)
     this.#received = new Int32Array(queueWords(plan.queues[instance.inQueue]!))
     this.#sent = new Int32Array(Math.max(1, ...instance.outQueues.map(id => queueWords(plan.queues[id]!))))
-    const { sources, readers, segments } = plan.steps[instance.step]!
+    const { sources, readers, segments, kind, name } = plan.steps[instance.step]!
+    this.#what = name ?? kind
     this.#mostSegments = segments
     this.#readers = readers.length
     this.#leaf = plan.steps.filter(({ last }) => last).findIndex(({ index }) => index === instance.step)
@@ -113,7 +124,7 @@ class Runner {
     const kind = await plannedKind(this.shared.plan.steps[this.instance.step]!)
     for (let reader = 0; reader < this.#readers; reader++)
       this.#routes.push(await this.#route(reader, this.#outputs.length / this.#readers))
-    const reports = { ledger: this.#ledger, ends: this.#ends, tell: this.tell }
+    const reports = { ledger: this.#ledger, ends: this.#ends, trace: this.#trace, tell: this.tell }
     const step = await kind.create(stepContext(this.#memory, reports, this.worker))
     await step.warmUp?.()
     if (new Barrier(this.shared.ready).arriveAndWait()) await this.#serve(step)
@@ -127,7 +138,8 @@ class Runner {
     const emit = (item: Item) => this.#emit(item)
     try {
       for (;;) {
-        if (this.#input.depth === 0) await step.settle?.(emit)
+        if (step.settle && this.#input.depth === 0)
+          await this.#trace.timed('settle', () => step.settle!(emit))
         const items = this.#takeBatch()
         if (!items) break
         await this.#runBatch(step, items, emit)
@@ -147,23 +159,33 @@ class Runner {
   #takeBatch(): Item[] | undefined {
     // On an interrupt, requests that nobody has begun stay where they are.
     if (this.instance.inQueue === 0 && this.#control.draining) return undefined
-    const items: Item[] = []
-    let deadlineNs = Number.POSITIVE_INFINITY
+    const first = this.#take(Number.POSITIVE_INFINITY)
+    if (!first) return undefined
+    if (first.length === 0 || first.length >= this.#batch) return first
+    return this.#trace.timed('batch', () => this.#fill(first))
+  }
+
+  /** Adds to the items of a batch what follows within the delay; undefined if the run was stopped. */
+  #fill(items: Item[]): Item[] | undefined {
+    const deadlineNs = monotonicNs() + this.#delayNs
     while (items.length < this.#batch) {
-      const length = this.#input.take(this.#received, deadlineNs)
-      if (length < 0) {
-        if (items.length === 0 || this.#control.stopped !== 0) return undefined
-        return items
-      }
-      const now = monotonicNs()
-      const timely = this.#timely([this.#numbered(decodeItem(this.#received, length))], now)
-      if (items.length === 0 && timely.length === 0) return items
-      for (const { request, part } of timely.flatMap(item => item.shares))
-        this.#ledger.stamp(request, part, this.instance.step, 'runnerStart', now)
-      if (items.length === 0) deadlineNs = now + this.#delayNs
-      items.push(...timely)
+      const more = this.#take(deadlineNs)
+      if (!more) return this.#control.stopped === 0 ? items : undefined
+      items.push(...more)
     }
     return items
+  }
+
+  /** The next item, or what is left of it that goes on; undefined at the end, or at the deadline. */
+  #take(deadlineNs: number): Item[] | undefined {
+    const length = this.#input.take(this.#received, deadlineNs)
+    if (length < 0) return undefined
+    const now = monotonicNs()
+    this.#trace.track?.depth(this.instance.inQueue, now, this.#input.depth)
+    const timely = this.#timely([this.#numbered(decodeItem(this.#received, length))], now)
+    for (const { request, part } of timely.flatMap(item => item.shares))
+      this.#ledger.stamp(request, part, this.instance.step, 'runnerStart', now)
+    return timely
   }
 
   /** Where several steps lead here, parts are numbered on from source to source. */
@@ -211,7 +233,10 @@ class Runner {
     for (const { request, part } of shares) {
       this.#ledger.place(request, part, index, device, replica, shares.length)
       this.#ledger.stamp(request, part, index, 'inferenceStart', now)
+      this.#trace.track?.visit(request, part, now, shares.length)
     }
+    const request = shares.length === 1 ? shares[0]!.request : -1
+    this.#trace.request = request
     this.#memory.await(items)
     try {
       await step.run(items, emit)
@@ -223,6 +248,8 @@ class Runner {
       for (const { request } of shares) this.#fail(request, this.instance.step, error.code, error.message)
     }
     for (const item of items) this.#memory.release(item)
+    this.#trace.request = -1
+    this.#trace.track?.span(this.#what, now, monotonicNs(), request, shares.length)
   }
 
   #emit(item: Item): void {
@@ -256,8 +283,9 @@ class Runner {
         this.tell({ type: 'full', queue, request: item.shares[0]!.request })
         this.#control.stop(STOP.queueFull)
       }
-      if (output.awaitRoom() < 0) throw new Stopped()
+      if (this.#trace.timed('wait for room', () => output.awaitRoom()) < 0) throw new Stopped()
     }
+    this.#trace.track?.depth(this.instance.outQueues[index]!, monotonicNs(), output.depth)
   }
 
   #drop(item: Item, queue: number): void {
@@ -295,16 +323,11 @@ class Runner {
 }
 
 /** Runs one instance until its input is closed or the run is stopped. */
-export async function runRunner(
-  shared: SharedRun,
-  instance: Instance,
-  worker: number,
-  tell: (message: WorkerMessage) => void,
-): Promise<void> {
+export async function runRunner(data: RunnerData, tell: (message: WorkerMessage) => void): Promise<void> {
   try {
-    await new Runner(shared, instance, worker, tell).run()
+    await new Runner(data, tell).run()
   } catch (error) {
-    const control = new Control(shared.control)
+    const control = new Control(data.shared.control)
     if (error instanceof UsageError) {
       tell({ type: 'usage', message: error.message })
       control.stop(STOP.usage)

@@ -9,6 +9,7 @@ import type { TensorSpec } from '../queue/tensor.ts'
 import type { LedgerHandle } from '../results/ledger.ts'
 import type { CopyCountsHandle } from '../results/traffic.ts'
 import type { RunSettings } from '../steps/step.ts'
+import type { TrackHandle } from '../tracing/buffer.ts'
 import type { DecoderPoolHandle } from '../video/nvdec/pool.ts'
 import type { DevicePool } from './gpu-memory.ts'
 import type { Instance, Plan } from './plan.ts'
@@ -55,9 +56,21 @@ export interface SharedRun {
   videos: string[]
 }
 
-export type WorkerData =
-  | { role: 'client'; name: string; shared: SharedRun }
-  | { role: 'runner'; name: string; shared: SharedRun; instance: Instance; worker: number }
+interface Role<R extends string> {
+  role: R
+  /** As in messages, and on its track. */
+  name: string
+  shared: SharedRun
+  /** Where it notes what it does, if the run is traced. */
+  track?: TrackHandle
+}
+
+export type ClientData = Role<'client'>
+export interface RunnerData extends Role<'runner'> {
+  instance: Instance
+  worker: number
+}
+export type WorkerData = ClientData | RunnerData
 
 /** What workers say to the main thread apart from the hot path. */
 export type WorkerMessage =

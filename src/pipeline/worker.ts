@@ -4,6 +4,7 @@ import { wasFull, wasLate } from '../client/overload.ts'
 import { Control } from '../queue/control.ts'
 import { hasModules } from '../steps/user/module.ts'
 import { runTelemetry, type TelemetryData } from '../telemetry/worker.ts'
+import { ThreadTrace } from '../tracing/thread.ts'
 import { runRunner } from './runner.ts'
 import { type SharedRun, STOP, type WorkerData, type WorkerMessage } from './shared.ts'
 
@@ -23,8 +24,9 @@ const listenTo = ({ control, plan, overload }: SharedRun, tell: Tell): ClientLis
 
 /** The work of one thread of a run, by its role. */
 export async function perform(data: WorkerData, tell: Tell): Promise<void> {
-  if (data.role === 'runner') await runRunner(data.shared, data.instance, data.worker, tell)
-  else runClient(data.shared, data.shared.queues[0]!, listenTo(data.shared, tell))
+  if (data.role === 'runner') await runRunner(data, tell)
+  else
+    runClient(data.shared, data.shared.queues[0]!, listenTo(data.shared, tell), new ThreadTrace(data.track))
 }
 
 /** What a worker thread of this program does. */

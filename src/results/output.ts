@@ -62,12 +62,12 @@ export class RunOutput {
     this.people.say(argumentsLine(flags))
     this.#stdout = new LineWriter(options.stdout ?? STDOUT, {
       onClosed: options.onClosed,
-      onError: error => this.#lose('standard output', error),
+      onError: error => this.lose('standard output', error),
     })
     this.#file =
       results === undefined || results === '-'
         ? undefined
-        : openResults(results, error => this.#lose(results, error))
+        : openResults(results, error => this.lose(results, error))
     const logs =
       logRoot === undefined
         ? undefined
@@ -90,7 +90,8 @@ export class RunOutput {
     this.#said.add(message)
   }
 
-  #lose(what: string, error: Error): void {
+  /** An output that was asked for can't be written: the run has failed, and goes on. */
+  lose(what: string, error: Error): void {
     this.#lost ??= `${what} could not be written: ${error.message}`
     this.warn(`${what} could not be written: ${error.message}`)
   }
@@ -130,7 +131,7 @@ export class RunOutput {
     this.#judge(summary)
     for (const lines of this.#files) lines.write(JSON.stringify(summary))
     const fault = await this.#file?.finish()
-    if (fault) this.#lose(this.options.results!, fault)
+    if (fault) this.lose(this.options.results!, fault)
     this.#judge(summary)
     const contents = {
       facts,

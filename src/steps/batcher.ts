@@ -52,7 +52,7 @@ class Batcher implements StepInstance {
     const out: Item = { shares, ...this.context.allocate(rows), values: items.flatMap(item => item.values) }
     out.tensors.forEach((_, tensor) => {
       if (this.context.outputs[tensor]!.memory === 'device') this.#joinOnGpu(items, out, tensor)
-      else this.#join(items, out, tensor)
+      else this.context.timed('copy', () => this.#join(items, out, tensor))
     })
     emit(out)
   }

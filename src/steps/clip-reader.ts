@@ -4,6 +4,9 @@ import { defaultPreprocessing, type Preprocessing, preprocess } from '../video/p
 import type { Clip, Video } from '../video/types.ts'
 import type { ClipOptions } from './clip-options.ts'
 import { type ReadFacts, wantedFrames } from './clips.ts'
+import type { StepContext } from './step.ts'
+
+type Timed = StepContext['timed']
 
 /** The preprocessing that a step's keys ask for. */
 export function preprocessingOf(options: ClipOptions): Preprocessing {
@@ -27,7 +30,11 @@ export class ClipReader {
   readonly #decoder = new LibavDecoder()
   readonly #preprocessing: Preprocessing
 
-  constructor(readonly options: ClipOptions) {
+  /** @param timed names parts of the work in the run's trace */
+  constructor(
+    readonly options: ClipOptions,
+    readonly timed: Timed = (_what, work) => work(),
+  ) {
     this.#preprocessing = preprocessingOf(options)
   }
 
@@ -40,10 +47,10 @@ export class ClipReader {
     const framesDecoded = await this.#decoder.decode(video.info, video.packets(indices), indices, frame => {
       seen++
       for (const { clip, time } of places.get(frame.index) ?? []) {
-        preprocess(frame, video.info.rotation, this.#preprocessing, out, {
-          offset: (clip * 3 * frames + time) * plane,
-          channelStride: frames * plane,
-        })
+        const place = { offset: (clip * 3 * frames + time) * plane, channelStride: frames * plane }
+        this.timed('preprocess', () =>
+          preprocess(frame, video.info.rotation, this.#preprocessing, out, place),
+        )
       }
     })
     if (seen !== indices.length)

@@ -67,7 +67,7 @@ export async function loadClips(
   read: (video: Video, clips: Clip[], out: Item) => Promise<ReadFacts>,
 ): Promise<void> {
   const share = item.shares[0]!
-  const video = await openVideo(context.video(share.request))
+  const video = await context.timed('open', () => openVideo(context.video(share.request)))
   try {
     const clips = clipsOf(video, context.options as ClipOptions, context.settings.seed, share.request)
     const out: Item = {
@@ -75,7 +75,7 @@ export async function loadClips(
       ...context.allocate(clips.length),
       values: [],
     }
-    const facts = await read(video, clips, out)
+    const facts = await context.timed('decode', () => read(video, clips, out))
     context.note(share.request, { clips: clips.length, ...facts })
     emit(out)
   } finally {

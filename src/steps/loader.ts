@@ -10,7 +10,7 @@ class Loader implements StepInstance {
   readonly #reader: ClipReader
 
   constructor(readonly context: StepContext) {
-    this.#reader = new ClipReader(context.options as ClipOptions)
+    this.#reader = new ClipReader(context.options as ClipOptions, context.timed)
   }
 
   async run(items: readonly Item[], emit: Emit): Promise<void> {

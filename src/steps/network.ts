@@ -58,13 +58,18 @@ class Network implements StepInstance {
     const shares = items.flatMap(item => item.shares)
     const clips = shares.reduce((sum, share) => sum + share.clips, 0)
     const out: Item = { shares, ...this.context.allocate(clips), values: items.flatMap(item => item.values) }
-    this.#executor.run(this.#contiguous(items), clips, this.context.view(out, 0))
+    const input = this.#contiguous(items)
+    this.context.timed('compute', () => this.#executor.run(input, clips, this.context.view(out, 0)))
     emit(out)
   }
 
   /** One tensor that holds the rows of all items: theirs if there is one, else a copy. */
   #contiguous(items: readonly Item[]): Float32Array {
     if (items.length === 1) return this.context.view(items[0]!, 0)
+    return this.context.timed('copy', () => this.#gather(items))
+  }
+
+  #gather(items: readonly Item[]): Float32Array {
     const parts = items.map(item => this.context.view(item, 0))
     const length = parts.reduce((sum, part) => sum + part.length, 0)
     if (this.#gathered.length < length) this.#gathered = new Float32Array(length)

@@ -25,7 +25,7 @@ class Single implements StepInstance {
   constructor(readonly context: StepContext) {
     const options = context.options as SingleOptions
     const shape = clipShape(options)
-    this.#reader = new ClipReader(options)
+    this.#reader = new ClipReader(options, context.timed)
     this.#executor = createExecutor(context, [{ shape, type: 'f32' }])
     this.#clips = new Float32Array(elements(shape))
     this.#row = elements(shape.slice(1))
@@ -42,19 +42,21 @@ class Single implements StepInstance {
   async run(items: readonly Item[], emit: Emit): Promise<void> {
     for (const item of items) {
       const share = item.shares[0]!
-      const video = await openVideo(this.context.video(share.request))
+      const video = await this.context.timed('open', () => openVideo(this.context.video(share.request)))
       try {
         const options = this.context.options as SingleOptions
         const clips = clipsOf(video, options, this.context.settings.seed, share.request)
         const input = this.#clips.subarray(0, clips.length * this.#row)
-        const facts = await this.#reader.read(video, clips, input)
+        const facts = await this.context.timed('decode', () => this.#reader.read(video, clips, input))
         this.context.note(share.request, { clips: clips.length, ...facts })
         const out: Item = {
           shares: [{ ...share, clips: clips.length }],
           ...this.context.allocate(clips.length),
           values: [],
         }
-        this.#executor.run(input, clips.length, this.context.view(out, 0))
+        this.context.timed('compute', () =>
+          this.#executor.run(input, clips.length, this.context.view(out, 0)),
+        )
         emit(out)
       } finally {
         video.close()

@@ -123,6 +123,8 @@ export interface StepContext {
   awaits(request: number): boolean
   /** Notes facts of a request for its result. */
   note(request: number, facts: RequestFacts): void
+  /** Does `work` under that name in the run's trace, if there is one. */
+  timed<T>(what: string, work: () => T): T
   /** Puts JSON into the request's result line. @throws {RangeError} if it is longer than the step's shape said */
   keep(request: number, part: number, json: string): void
 }

@@ -5,8 +5,8 @@ import { loader, network, type Outcome, oneClip, pipeline, Running, root, run, s
 
 const program = [join(root, 'node_modules/.bin/bun'), join(root, 'test/e2e/faulty-main.ts')]
 
-/** The network takes at least that long for each of its calls. */
-const slowNetwork = (step: number, ms: number) => ({
+/** A step takes at least that long for each of its calls. */
+const slow = (step: number, ms: number) => ({
   program,
   env: { FAULT_IN: String(step), FAULT: 'slow', FAULT_MS: String(ms) },
 })
@@ -52,7 +52,7 @@ function expectAccounted(outcome: Outcome, asked: number): void {
 test('drop: what finds the filename queue full is told so, the rest has its results, and the run is a success', async () => {
   const logs = scratch()
   const flags = ['-v', '100', '-mi', '0.01', '-qs', '2', '--on-full', 'drop', '--on-error', 'abort']
-  const outcome = await run(oneClip(), [...flags, '--log-dir', logs], slowNetwork(1, 5))
+  const outcome = await run(oneClip(), [...flags, '--log-dir', logs], slow(1, 5))
   expect({ status: outcome.status, stderr: outcome.stderr }).toEqual({ status: 0, stderr: '' })
   expectAccounted(outcome, 100)
   expect(outcome.summary.requests.dropped).toBeGreaterThan(0)
@@ -69,8 +69,8 @@ test('drop: a queue between steps that is full costs a request all its parts, an
   const all = topOf(await run(parts(), flags))
   const outcome = await run(
     parts(),
-    ['-v', '24', '-mi', '4', '--seed', '5', '-qs', '1', '--on-full', 'drop'],
-    slowNetwork(2, 5),
+    ['-v', '24', '-mi', '20', '--seed', '5', '-qs', '1', '--on-full', 'drop'],
+    slow(1, 20),
   )
   expect(outcome.status).toBe(0)
   expectAccounted(outcome, 24)
@@ -84,7 +84,7 @@ test('wait: everything comes to its result through queues of one, and the wait c
   const outcome = await run(
     parts(3),
     ['-v', '24', '-mi', '0.01', '--seed', '5', '-qs', '1', '--on-full', 'wait', '--warmup', '0'],
-    slowNetwork(2, 5),
+    slow(2, 5),
   )
   expect({ status: outcome.status, stderr: outcome.stderr }).toEqual({ status: 0, stderr: '' })
   expectAccounted(outcome, 24)
@@ -115,7 +115,7 @@ test('wait: an interrupt ends the wait of the client, and what is in flight is f
       '-qs',
       '1',
     ].concat('--on-full', 'wait'),
-    { ...slowNetwork(1, 20) },
+    { ...slow(1, 20) },
   )
   await running.line()
   running.kill('SIGINT')
@@ -130,20 +130,20 @@ test('wait: an interrupt ends the wait of the client, and what is in flight is f
 const TIMEOUT_MS = 2000
 
 test.each([1, 3])('late requests are dropped before their next step, in batches of %d too', async batch => {
-  const flags = ['-v', '40', '-mi', '0', '--seed', '5', '--warmup', '0']
+  const flags = ['-v', '20', '-mi', '0', '--seed', '5', '--warmup', '0']
   const all = topOf(await run(parts(batch), flags))
   // The network stalls once: what it has not begun by then is late.
-  const stall = { FAULT_IN: '2', FAULT: 'stall', FAULT_AFTER: '8', FAULT_MS: String(1.2 * TIMEOUT_MS) }
+  const stall = { FAULT_IN: '2', FAULT: 'stall', FAULT_AFTER: '5', FAULT_MS: String(1.2 * TIMEOUT_MS) }
   const outcome = await run(parts(batch), [...flags, '--timeout-ms', String(TIMEOUT_MS)], {
     program,
     env: stall,
   })
   expect({ status: outcome.status, stderr: outcome.stderr }).toEqual({ status: 0, stderr: '' })
-  expectAccounted(outcome, 40)
-  const inTime = 9 * batch
+  expectAccounted(outcome, 20)
+  const inTime = 6 * batch
   expect(outcome.results.length).toBeLessThanOrEqual(inTime)
   expect(outcome.results.length).toBeGreaterThan(0)
-  expect(outcome.summary.requests.timed_out).toBe(40 - outcome.results.length)
+  expect(outcome.summary.requests.timed_out).toBe(20 - outcome.results.length)
   for (const { message } of outcome.errors) expect(message).toContain(`within ${TIMEOUT_MS} ms`)
   for (const [id, label] of topOf(outcome)) expect(label).toBe(all.get(id)!)
   // No step began anything late: all but the last step's run is within the deadline.
@@ -160,14 +160,10 @@ test('a deadline that nothing can keep: every request is told, and the status sa
 
 test('where one branch drops a request, the other keeps its result', async () => {
   const fork = pipeline([loader(), network({ name: 'fast' }), network({ name: 'slow', inputs: ['loader'] })])
-  const outcome = await run(
-    fork,
-    ['-v', '30', '-mi', '15', '-qs', '1', '--on-full', 'drop'],
-    slowNetwork(2, 60),
-  )
+  const outcome = await run(fork, ['-v', '30', '-mi', '15', '-qs', '1', '--on-full', 'drop'], slow(2, 60))
   expect(outcome.status).toBe(0)
-  const slow = outcome.results.map(({ branches }) => branches![1]!)
-  const dropped = slow.filter(({ error }) => error?.code === 'queue_full')
+  const second = outcome.results.map(({ branches }) => branches![1]!)
+  const dropped = second.filter(({ error }) => error?.code === 'queue_full')
   expect(dropped.length).toBeGreaterThan(0)
   expect(dropped.length).toBeLessThan(30)
   for (const { error } of dropped) expect(error!.step).toBe(2)

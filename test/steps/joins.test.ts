@@ -12,6 +12,7 @@ import type { RunSettings, StepContext, StepInstance } from '../../src/steps/ste
 function plainContext(rowShape: number[], mostRows = 1e6): { context: StepContext; memory: Float32Array[] } {
   const memory: Float32Array[] = []
   const context = {
+    timed: <T>(_what: string, work: () => T) => work(),
     outputs: [{ shape: [mostRows, ...rowShape], type: 'f32' }],
     sources: 1,
     view(item: Item, tensor: number) {
