@@ -7,5 +7,8 @@ import type { Registry } from './registry.ts'
 export const builtin: Registry = {
   kinds: stepKinds,
   selectors: selectorKinds.map(kind => kind.names),
+  selectorQueues: new Map(
+    selectorKinds.flatMap(({ names, queues }) => (queues === undefined ? [] : [[names[0], queues]])),
+  ),
   iterators: iteratorNames,
 }

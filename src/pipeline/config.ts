@@ -162,6 +162,17 @@ function configGroup(registry: Registry, step: StepInput, g: number, options: St
   }
 }
 
+/** Adds what is wrong with the number of queues that a group's selector chooses among. */
+function checkSelector(registry: Registry, step: StepInput, s: number, g: number, problems: Problems): void {
+  const group = step.queue_groups[g]!
+  const { queue_selector, out_queues } = { ...step, ...group }
+  const name = queue_selector === undefined ? undefined : ownName(registry.selectors, queue_selector)
+  const queues = name === undefined ? undefined : registry.selectorQueues?.get(name)
+  if (queues === undefined || out_queues === undefined || out_queues.length === queues) return
+  const place = Object.hasOwn(group, 'out_queues') ? ['queue_groups', g] : []
+  problems.add(['pipeline', s, ...place, 'out_queues'], out_queues, `${name} chooses among ${queues} queues`)
+}
+
 /** Whether a problem at this path leaves it open which queues the steps use. */
 function hidesQueues([top, , key, group, groupKey]: Path): boolean {
   const isQueue = (name: unknown) =>
@@ -204,6 +215,7 @@ export function checkConfig(value: unknown, registry: Registry, source: Source):
     const kind = broken.has(s) ? undefined : kinds[s]
     if (!kind) return
     const groups = step.queue_groups.map((_, g) => {
+      checkSelector(registry, step, s, g, problems)
       const options = groupOptions(kind, step, s, g, problems)
       return options && configGroup(registry, step, g, options)
     })

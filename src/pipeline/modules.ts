@@ -92,6 +92,7 @@ export async function withModules(file: string, registry: Registry): Promise<Reg
   const iterators = await load(names.iterators, named(videosClass))
   problems.raise()
   return {
+    ...registry,
     kinds: [...registry.kinds, ...kinds],
     selectors: [...registry.selectors, ...selectors],
     iterators: [...registry.iterators, ...iterators],

@@ -7,6 +7,8 @@ export type Names = readonly string[]
 export interface Registry {
   readonly kinds: readonly StepKind[]
   readonly selectors: readonly Names[]
+  /** Selectors that choose among so many queues and no other number, by this project's name. */
+  readonly selectorQueues?: ReadonlyMap<string, number>
   readonly iterators: readonly Names[]
   /** Any path of a module is taken unseen: for editors, which do not run modules. */
   readonly open?: boolean

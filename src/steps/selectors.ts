@@ -19,6 +19,8 @@ export interface SelectorContext {
 export interface SelectorKind {
   /** This project's name, then RnB's Python class names that mean it. */
   names: readonly [string, ...string[]]
+  /** How many queues it chooses among, if that is fixed. */
+  queues?: number
   create(context: SelectorContext): Selector
 }
 
@@ -37,11 +39,12 @@ const roundRobin: SelectorKind = {
 /** RnB's rule for two queues: items of `clip_threshold` (15) clips or more to the second, others to the first. */
 const largeSmall: SelectorKind = {
   names: ['large-small', 'models.r2p1d.model.LargeSmallSelector', 'LargeSmallSelector'],
-  create({ queues, options }) {
+  queues: 2,
+  create({ options }) {
     const threshold = options.clip_threshold ?? 15
     return item => {
       const clips = item.shares.reduce((sum, share) => sum + share.clips, 0)
-      return clips >= threshold ? Math.min(1, queues - 1) : 0
+      return clips >= threshold ? 1 : 0
     }
   },
 }

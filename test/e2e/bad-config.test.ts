@@ -71,6 +71,28 @@ const cases: [string, string, string[]][] = [
     ['pipeline[0].queue_groups[0].out_queues is [0,1]', 'step 0 puts into {0, 1}', 'step 1 takes from {0}'],
   ],
   [
+    'a selector between two queues that has three',
+    pipeline([
+      loader({ queue_groups: onCpu({ out_queues: [0, 1, 2], queue_selector: 'large-small' }) }),
+      network({ queue_groups: [0, 1, 2].map(in_queue => ({ gpus: [-1], in_queue })) }),
+    ]),
+    ['pipeline[0].queue_groups[0].out_queues is [0,1,2]', 'large-small chooses among 2 queues'],
+  ],
+  [
+    'an aggregator of several instances',
+    pipeline([
+      loader({ num_segments: 2 }),
+      network({ queue_groups: onCpu({ in_queue: 0, out_queues: [0] }) }),
+      { ...aggregator(2), queue_groups: [{ gpus: [-1, -1], in_queue: 0 }] },
+    ]),
+    ['pipeline[2] has 2 instances', 'must meet in one'],
+  ],
+  [
+    'a step that reads from none',
+    pipeline([loader(), network({ inputs: [] })]),
+    ['pipeline[1].inputs is []', 'nothing would ever reach this step'],
+  ],
+  [
     'a misspelt key of a step',
     pipeline([loader({ num_clip_weights: [1] }), network()]),
     ['pipeline[0].num_clip_weights', 'did you mean "num_clips_weights"?'],

@@ -103,7 +103,7 @@ function stepsOf(nodes: Node[]): Record<string, unknown>[] {
       ...(readers[s]!.length > 0 && {
         num_shared_tensors: slots,
         num_segments: segments[s],
-        queue_selector: selector,
+        queue_selector: queues[s] !== 2 && selector === 'large-small' ? 'shortest' : selector,
       }),
     }
   })
