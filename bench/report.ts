@@ -8,6 +8,8 @@ import { VERSION } from '../src/version.ts'
 export interface Report {
   /** Name of the benchmark and of its file in bench/results. */
   benchmark: string
+  /** What else tells the file from others of this benchmark. */
+  suffix?: string
   versions?: Record<string, string>
   /** As JSON. */
   results: object
@@ -18,7 +20,7 @@ export interface Report {
 }
 
 /** JSON on standard output, a table on standard error, and a file if asked: each with machine, versions, command. */
-export function report({ benchmark, versions, results, table, save }: Report): void {
+export function report({ benchmark, suffix, versions, results, table, save }: Report): void {
   const date = new Date().toISOString()
   const facts = {
     benchmark,
@@ -34,5 +36,8 @@ export function report({ benchmark, versions, results, table, save }: Report): v
   if (!save) return
   const folder = join(import.meta.dir, 'results')
   mkdirSync(folder, { recursive: true })
-  writeFileSync(join(folder, `${benchmark}-${date.slice(0, 10)}.json`), text)
+  writeFileSync(
+    join(folder, `${benchmark}${suffix === undefined ? '' : `-${suffix}`}-${date.slice(0, 10)}.json`),
+    text,
+  )
 }
