@@ -3,7 +3,8 @@ import type { Item } from '../queue/item.ts'
 import { type ClipOptions, clipOptions, type LoaderOptions } from './clip-options.ts'
 import { ClipReader, clipShape } from './clip-reader.ts'
 import { loadClips } from './clips.ts'
-import { GpuLoader, gpuClipShape } from './gpu-loader.ts'
+import { gpuClipShape } from './gpu-clips.ts'
+import { GpuLoader } from './gpu-loader.ts'
 import { CPU, type Emit, type StepContext, type StepInstance, type StepKind } from './step.ts'
 
 class Loader implements StepInstance {
