@@ -16,7 +16,14 @@ import type { RunTrack } from '../tracing/events.ts'
 import { GpuMemory } from './gpu-memory.ts'
 import type { Plan } from './plan.ts'
 import { queueWords, RESULT_WORDS } from './runner.ts'
-import { type SharedPool, type SharedRun, STOP, type WorkerData, type WorkerMessage } from './shared.ts'
+import {
+  type SharedPool,
+  type SharedRun,
+  STOP,
+  sharedWith,
+  type WorkerData,
+  type WorkerMessage,
+} from './shared.ts'
 
 export interface LaunchOptions {
   plan: Plan
@@ -166,11 +173,12 @@ export class Launch {
 
   /** Starts the workers, waits for all of them to be warm, lets them go, and reports until the last one ended. */
   async run(): Promise<Ending> {
-    this.#start({ role: 'client', name: 'the client', shared: this.#shared })
+    this.#start({ role: 'client', name: 'the client', shared: sharedWith(this.#shared) })
     for (const instance of this.options.plan.instances)
       for (let worker = 0; worker < instance.workers; worker++) {
         const name = instance.workers === 1 ? instance.name : `${instance.name}, worker ${worker}`
-        this.#start({ role: 'runner', name, shared: this.#shared, instance, worker })
+        const shared = sharedWith(this.#shared, instance)
+        this.#start({ role: 'runner', name, shared, instance, worker })
       }
     const ready = new Barrier(this.#shared.ready)
     // A pending Atomics.waitAsync does not keep the process alive, and workers may all be blocked.

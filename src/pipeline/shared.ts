@@ -30,8 +30,8 @@ export interface SharedPool {
 export interface SharedRun {
   plan: Plan
   settings: RunSettings
-  /** By their numbers in the plan; weights are in shared memory. */
-  networks: readonly Network[]
+  /** By their numbers in the plan, those that the worker runs; weights are in shared memory. */
+  networks: readonly (Network | undefined)[]
   overload: Overload
   closedLoop?: ClosedLoop
   control: ControlHandle
@@ -70,6 +70,15 @@ export interface RunnerData extends Role<'runner'> {
   instance: Instance
   worker: number
 }
+/**
+ * What a worker is sent of a run: without the networks that its step does not run. Each thread's garbage collector
+ * takes the shared memory that it can reach for its own, and lets as much garbage gather before it begins.
+ */
+export const sharedWith = (shared: SharedRun, instance?: Pick<Instance, 'step'>): SharedRun => {
+  const own = instance && shared.plan.steps[instance.step]!.network
+  return { ...shared, networks: shared.networks.map((network, i) => (i === own ? network : undefined)) }
+}
+
 export type WorkerData = ClientData | RunnerData
 
 /** What workers say to the main thread apart from the hot path. */
