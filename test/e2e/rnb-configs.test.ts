@@ -68,7 +68,8 @@ function checkLogs(folder: string, file: string, videos: number): void {
 
 const rnbFiles = rnbConfigs ? readdirSync(rnbConfigs).filter(name => name.endsWith('.json')) : []
 const ownFolder = join(root, 'config/cpu')
-const ownFiles = readdirSync(ownFolder)
+// What decodes nothing and classifies nothing has results of its own.
+const ownFiles = readdirSync(ownFolder).filter(name => name !== 'synthetic.json')
 
 const VIDEOS = 12
 const expected = alone([...flags(VIDEOS), ...demoFlags])
