@@ -55,6 +55,7 @@ function describe(
   const words = wordsAt(parameters, fields.color_space + 4)
   words[fields.codec_type / 4] = AVMEDIA_TYPE_VIDEO
   words[fields.codec_id / 4] = codecId
+  if (info.tag !== undefined) words[fields.codec_tag / 4] = info.tag
   words[fields.width / 4] = info.width
   words[fields.height / 4] = info.height
   if (info.description && info.description.length > 0) {
@@ -116,6 +117,7 @@ export class LibavCodec {
     const own = this.info
     return (
       own.codec === info.codec &&
+      own.tag === info.tag &&
       own.width === info.width &&
       own.height === info.height &&
       Buffer.compare(own.description ?? NONE, info.description ?? NONE) === 0

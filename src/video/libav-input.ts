@@ -192,6 +192,7 @@ function describe(codec: string, stream: number, parameters: number): StreamInfo
   return {
     codec,
     description: size > 0 ? bytesAt(extradata, size).slice() : undefined,
+    ...(codec === 'rawvideo' && { tag: intAt(parameters, fields.codec_tag) }),
     width: intAt(parameters, fields.width),
     height: intAt(parameters, fields.height),
     rotation: rotation(stream, parameters),

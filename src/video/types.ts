@@ -11,6 +11,8 @@ export interface StreamInfo {
   codec: string
   /** Decoder configuration as the container holds it (avcC, hvcC, vpcC, av1C, FFmpeg's extradata), or none. */
   description?: Uint8Array
+  /** FFmpeg's codec_tag, where libavformat opened the file: the pixel format of raw video. */
+  tag?: number
   /** Size in the container, unrotated: frames are cropped to it. */
   width: number
   height: number
