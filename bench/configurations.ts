@@ -1,26 +1,29 @@
 /**
  * Each pipeline that comes along for a host: videos per second in bulk, latency at shares of that rate, and whether its
- * labels are those of the first pipeline.
+ * labels are those of the first pipeline. Prints README's table.
  *
- *     bun bench/configurations.ts [--host cpu|1-gpu|2-gpus|8-gpus] [--only single,whole,...] [--video-root DIR] [--weights FILE]
- *         [--clips 1] [--kernels ptx|cudnn] [-v N] [--loads 0.5,0.9] [--rnb dist/rnb] [--save] [-- FLAGS...]
+ *     bun bench/configurations.ts [--host cpu|1-gpu|2-gpus|8-gpus] [--only single,whole,...] [--video-root DIR]
+ *         [--weights FILE|random] [--clips 1] [--kernels ptx|cudnn] [-v N] [--loads 0.5,0.9] [--seconds S] [--within S]
+ *         [--rnb dist/rnb] [--save] [-- FLAGS...]
  *
- * By default those for the CPU, with the demo's videos and network. On a GPU host without Bun, the compiled program runs
- * it: `BUN_BE_BUN=1 rnb bench/configurations.ts --rnb $(which rnb) ...`.
+ * By default those for as many GPUs as the host has, with the demo's videos and network. At a share of the rate, requests
+ * come for about `--seconds`. What would begin after `--within` seconds is left out, and said to be. On a GPU host without
+ * Bun, the compiled program runs it: `BUN_BE_BUN=1 rnb bench/configurations.ts --rnb $(which rnb) ...`.
  */
 import { mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { basename, join, resolve } from 'node:path'
 import { parseArgs } from 'node:util'
-import type { ResultLine, SummaryLine } from '../src/results/schema.ts'
+import { detectHost } from '../src/pipeline/host.ts'
 import { report } from './report.ts'
+import { type Ran, RnbCommand, RunFailed } from './rnb-command.ts'
 
 const root = join(import.meta.dir, '..')
 const { values: options, positionals } = parseArgs({
   args: process.argv.slice(2),
   allowPositionals: true,
   options: {
-    host: { type: 'string', default: 'cpu' },
+    host: { type: 'string' },
     only: { type: 'string' },
     'video-root': { type: 'string', default: join(root, 'models/demo/videos') },
     weights: { type: 'string', default: join(root, 'models/demo/demo.safetensors') },
@@ -28,7 +31,9 @@ const { values: options, positionals } = parseArgs({
     kernels: { type: 'string' },
     videos: { type: 'string', short: 'v', default: '200' },
     loads: { type: 'string', default: '0.5,0.9' },
-    rnb: { type: 'string', default: 'dist/rnb' },
+    seconds: { type: 'string', default: '2' },
+    within: { type: 'string', default: '150' },
+    rnb: { type: 'string', default: join(root, 'dist/rnb') },
     save: { type: 'boolean', default: false },
   },
 })
@@ -37,6 +42,39 @@ const { values: options, positionals } = parseArgs({
 const LEFT_OUT = new Set(['synthetic', 'two-networks'])
 const NETWORKS = new Set(['network', 'single'])
 const LOADERS = new Set(['loader', 'single'])
+/** What RnB called them. */
+const RNB_NAMES: ReadonlyMap<string, string> = new Map([
+  ['replicated', 'baseline'],
+  ['batched', 'rnb'],
+  ['whole', 'r2p1d-whole'],
+  ['single', 'r2p1d-nopipeline'],
+  ['segmented', 'r2p1d-segment'],
+  ['gpu-queues', 'r2p1d-aggressive'],
+  ['shared-queue', 'r2p1d-aggressive-global'],
+  ['grouped-queues', 'r2p1d-aggressive-four-groups'],
+])
+/** Requests that statistics leave out. */
+const WARMUP = 10
+/** Fewer say little of a percentile. */
+const LEAST_REQUESTS = 50
+
+/** The folder of config/ that fits this host best. */
+function hostFolder(): string {
+  const { gpus } = detectHost()
+  if (gpus >= 8) return '8-gpus'
+  if (gpus >= 2) return '2-gpus'
+  return gpus === 1 ? '1-gpu' : 'cpu'
+}
+const host = options.host ?? hostFolder()
+
+/** Pipeline files of the host, by name. As in RnB, `whole` names one GPU, however many there are. */
+const files = new Map(
+  [host, ...(/^[28]-gpus$/.test(host) ? ['1-gpu/whole.json'] : [])]
+    .flatMap(path =>
+      path.endsWith('.json') ? [path] : readdirSync(join(root, 'config', path)).map(file => join(path, file)),
+    )
+    .map(path => [basename(path, '.json'), join(root, 'config', path)]),
+)
 
 interface PipelineFile {
   pipeline: Record<string, unknown>[]
@@ -59,100 +97,113 @@ function adapted(path: string): string {
   return to
 }
 
-interface Ran {
-  summary: SummaryLine
-  labels: Map<number, number | undefined>
-}
+const rnb = new RnbCommand(resolve(options.rnb))
+const common = [
+  ...['--device', host === 'cpu' ? 'cpu' : 'cuda', '--video-root', resolve(options['video-root'])],
+  ...(options.weights === 'random' ? [] : ['--weights', resolve(options.weights)]),
+  ...['--warmup', String(WARMUP), '--on-full', 'wait', '--results', '-'],
+]
+/** @throws {RunFailed} */
+const run = (config: string, videos: string, ...flags: string[]): Ran =>
+  rnb.run(['-c', config, '-v', videos, '-qs', videos, ...common, ...flags, ...positionals])
 
-function run(config: string, ...flags: string[]): Ran {
-  const weights = options.weights === 'random' ? [] : ['--weights', resolve(options.weights)]
-  const command = [resolve(root, options.rnb), 'run', '-c', config, '-v', options.videos, ...weights]
-  const given = [
-    '--video-root',
-    resolve(options['video-root']),
-    '--results',
-    '-',
-    '--quiet',
-    '--log-dir',
-    join(folder, 'logs'),
-  ]
-  const { stdout, stderr } = Bun.spawnSync([...command, ...given, ...flags, ...positionals], {
-    maxBuffer: 2 ** 30,
-  })
-  const lines = stdout.toString().trimEnd().split('\n')
-  const last = lines.pop()
-  if (!last?.startsWith('{')) throw new Error(`${config}: ${stderr}`)
-  const results = lines.map(line => JSON.parse(line) as ResultLine).filter(({ type }) => type === 'result')
-  return {
-    summary: JSON.parse(last) as SummaryLine,
-    labels: new Map(results.map(({ id, top }) => [id, top[0]?.index])),
-  }
-}
-
-const names = readdirSync(join(root, 'config', options.host))
-  .map(file => basename(file, '.json'))
-  .filter(name => (options.only ? options.only.split(',').includes(name) : !LEFT_OUT.has(name)))
+const wanted = options.only?.split(',')
+const unknown = wanted?.filter(name => !files.has(name)) ?? []
+if (unknown.length > 0) throw new Error(`config/${host} has no ${unknown.join(', ')}`)
+const names = [...files.keys()]
+  .filter(name => wanted?.includes(name) ?? !LEFT_OUT.has(name))
   // What the others' labels are compared with comes first.
   .sort((a, b) => Number(b === 'single') - Number(a === 'single') || (a < b ? -1 : 1))
 const loads = options.loads.split(',').map(Number)
-let reference: Ran['labels'] | undefined
+const labelsOf = ({ results }: Ran) => new Map(results.map(({ id, top }) => [id, top[0]?.index]))
+let reference: ReturnType<typeof labelsOf> | undefined
 let versions: Record<string, string> = {}
 
-const figures = names.map(name => {
-  const config = adapted(join(root, 'config', options.host, `${name}.json`))
-  const bulk = run(config, '-mi', '0')
-  reference ??= bulk.labels
+/** @throws {RunFailed} */
+function measure(name: string) {
+  const config = adapted(files.get(name)!)
+  const bulk = run(config, options.videos, '-mi', '0')
+  const labels = labelsOf(bulk)
+  reference ??= labels
   versions = bulk.summary.versions
-  const other = [...bulk.labels].filter(([id, label]) => reference!.get(id) !== label).length
-  const capacity = bulk.summary.throughput.videos_per_s ?? Number.NaN
+  const capacity = bulk.summary.throughput.videos_per_s
+  if (capacity === null) throw new RunFailed(`${options.videos} videos are too few for a rate; raise -v`)
   console.error(`${name}: ${capacity.toFixed(1)} videos/s`)
   return {
-    name,
     exit: bulk.summary.exit.reason,
-    results: bulk.labels.size,
-    other_labels: other,
+    results: labels.size,
+    other_labels: [...labels].filter(([id, label]) => reference!.get(id) !== label).length,
     videos_per_s: capacity,
     clips_per_s: bulk.summary.throughput.clips_per_s,
     at: loads.map(load => {
-      const { summary } = run(config, '--rate', String(load * capacity))
+      const rate = load * capacity
+      const videos = WARMUP + Math.max(LEAST_REQUESTS, Math.round(rate * Number(options.seconds)))
+      const { summary } = run(config, String(videos), '--rate', String(rate))
       return {
         load,
         exit: summary.exit.reason,
+        offered_per_s: summary.rate.offered_per_s,
         videos_per_s: summary.throughput.videos_per_s,
         latency_ms: summary.latency_ms,
       }
     }),
   }
+}
+
+const began = performance.now()
+const elapsedS = () => (performance.now() - began) / 1000
+const figures = names.map(name => {
+  const rnbName = RNB_NAMES.get(name)
+  const called = { name, ...(rnbName !== undefined && { rnb_name: rnbName }) }
+  if (elapsedS() > Number(options.within)) return { ...called, skipped: 'no time was left' }
+  try {
+    return { ...called, ...measure(name) }
+  } catch (error) {
+    if (!(error instanceof RunFailed)) throw error
+    console.error(`${name}: ${error.message}`)
+    return { ...called, failed: error.message }
+  }
 })
+rnb.close()
 rmSync(folder, { recursive: true, force: true })
 
 const text = (value: number | null | undefined, digits = 1) => (value == null ? '-' : value.toFixed(digits))
+const cells = (row: (typeof figures)[number]): string[] => {
+  if (!('at' in row))
+    return ['failed' in row ? 'failed' : 'not run', '', '', ...loads.flatMap(() => ['', ''])]
+  const { videos_per_s, clips_per_s, other_labels, results, at } = row
+  return [
+    text(videos_per_s),
+    text(clips_per_s),
+    `${other_labels} of ${results}`,
+    ...at.flatMap(({ latency_ms }) => [text(latency_ms?.p50), text(latency_ms?.p99)]),
+  ]
+}
 report({
   benchmark: 'configurations',
-  suffix: options.host,
+  suffix: host,
   versions,
   results: {
-    host: options.host,
+    host,
     videos: Number(options.videos),
+    seconds: Number(options.seconds),
     weights: basename(options.weights),
     clips: options.clips ?? 'as in the files',
+    flags: positionals,
+    took_s: Math.round(elapsedS()),
     configurations: figures,
   },
   table: [
     [
       'configuration',
+      "RnB's name",
       'videos/s',
       'clips/s',
       'other labels',
-      ...loads.flatMap(load => [`p50 at ${100 * load} %`, 'p99, ms']),
+      ...loads.flatMap(load => [`p50 at ${100 * load} %, ms`, 'p99, ms']),
     ],
-    ...figures.map(({ name, videos_per_s, clips_per_s, other_labels, results, at }) => [
-      name,
-      text(videos_per_s),
-      text(clips_per_s),
-      `${other_labels} of ${results}`,
-      ...at.flatMap(({ latency_ms }) => [text(latency_ms?.p50), text(latency_ms?.p99)]),
-    ]),
+    ...figures.map(row => [`\`${row.name}\``, row.rnb_name ? `\`${row.rnb_name}\`` : '', ...cells(row)]),
   ],
+  markdown: true,
   save: options.save,
 })

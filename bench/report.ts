@@ -15,12 +15,19 @@ export interface Report {
   results: object
   /** As a table for people, the header first. */
   table: string[][]
+  /** Writes the table as Markdown, for pages. */
+  markdown?: boolean
   /** Also writes bench/results/<benchmark>-<date>.json. */
   save: boolean
 }
 
+const markdownTable = ([header = [], ...rows]: readonly string[][]): string =>
+  [header, header.map((_, column) => (column === 0 ? '---' : '---:')), ...rows]
+    .map(cells => `| ${cells.join(' | ')} |`)
+    .join('\n')
+
 /** JSON on standard output, a table on standard error, and a file if asked: each with machine, versions, command. */
-export function report({ benchmark, suffix, versions, results, table, save }: Report): void {
+export function report({ benchmark, suffix, versions, results, table, markdown, save }: Report): void {
   const date = new Date().toISOString()
   const facts = {
     benchmark,
@@ -32,7 +39,7 @@ export function report({ benchmark, suffix, versions, results, table, save }: Re
   }
   const text = `${JSON.stringify(facts, null, 1)}\n`
   process.stdout.write(text)
-  console.error(textTable(table))
+  console.error(markdown ? markdownTable(table) : textTable(table))
   if (!save) return
   const folder = join(import.meta.dir, 'results')
   mkdirSync(folder, { recursive: true })
