@@ -25,6 +25,7 @@ const SWITCHES = new Set([
   '--share-gpu',
   '--check',
   '--quiet',
+  '--verbose',
   '--json',
 ])
 
@@ -94,6 +95,7 @@ const runFlags = v.pipe(
     trace: v.optional(v.string()),
     log_dir: v.optional(v.string()),
     quiet: v.boolean(),
+    verbose: v.optional(v.boolean(), false),
     telemetry_ms: v.optional(
       v.pipe(
         quantity('--telemetry-ms', ' of milliseconds'),

@@ -42,6 +42,11 @@ function modelFlags<T>(parser: Argv<T>) {
       ...text,
       describe: 'folder for log folders [default: logs]',
     })
+    .option('verbose', {
+      type: 'boolean',
+      default: false,
+      describe: 'say at once what the summary notes: fallbacks, what runs where',
+    })
     .option('quiet', { type: 'boolean', default: false, describe: 'print nothing but JSON and errors' })
 }
 

@@ -258,6 +258,7 @@ export async function run(flags: RunFlags, named?: readonly string[]): Promise<n
     logRoot: flags.log_dir ?? DEFAULT_LOGS,
     config: { file: config.file ?? 'config.json', text: config.text ?? '' },
     quiet: flags.quiet,
+    verbose: flags.verbose,
     onClosed() {
       closed = true
       launch.interrupt()

@@ -24,6 +24,8 @@ export interface OutputOptions {
   /** The configuration, for a copy beside the logs. */
   config: { file: string; text: string }
   quiet: boolean
+  /** Notes are said as they come, not only in the summary. */
+  verbose?: boolean
   /** The reader of standard output has gone: the run should end quietly. */
   onClosed(): void
   /** File descriptor of standard output. */
@@ -96,7 +98,10 @@ export class RunOutput {
     this.warn(`${what} could not be written: ${error.message}`)
   }
 
+  /** Something that the summary should say of the run; said at once too, to those who asked for that. */
   note(message: string): void {
+    if (this.options.verbose && !this.#said.has(message)) this.people.say(`note: ${message}`)
+    this.#said.add(message)
     this.collector.note(message)
   }
 

@@ -33,6 +33,8 @@ async function play(options: Partial<OutputOptions>) {
   })
   const saidFirst = screen.text
   output.started(START_NS)
+  output.note('decoded elsewhere')
+  output.note('decoded elsewhere')
   output.completed(2, 0)
   output.failed(1, 0, 'damaged', 'a frame is damaged')
   output.completed(0, 0)
@@ -64,6 +66,13 @@ test('standard output has each outcome and, last, the summary', async () => {
   expect(heads.slice(0, 5)).toEqual(['Args:', 'START!', 'Finished', 'FINISH!', 'That'])
   expect(said).toContain('Average time between enqueue_filename and runner0_start: ')
   expect(said).toContain(`logs are in ${folder}\n`)
+})
+
+test('a note is in the summary, and said once to those who ask for that', async () => {
+  const [quiet, verbose] = [await play({}), await play({ verbose: true })]
+  expect(quiet.summary.notes).toEqual(['decoded elsewhere'])
+  expect(quiet.said).not.toContain('decoded elsewhere')
+  expect(verbose.said.match(/note: decoded elsewhere/g)).toHaveLength(1)
 })
 
 test('without --results it has the summary only', async () => {
