@@ -90,6 +90,9 @@ const runFlags = v.pipe(
     timeout_ms: v.optional(
       v.pipe(quantity('--timeout-ms', ' of milliseconds'), v.gtValue(0, '--timeout-ms must be above 0')),
     ),
+    stall_ms: v.optional(
+      v.pipe(quantity('--stall-ms', ' of milliseconds'), v.gtValue(0, '--stall-ms must be above 0')),
+    ),
     on_error: v.picklist(['skip', 'abort'], '--on-error is one of skip, abort'),
     results: v.optional(v.string()),
     trace: v.optional(v.string()),

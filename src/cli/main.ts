@@ -121,6 +121,11 @@ function runCommandFlags<T>(parser: Argv<T>) {
       ...number,
       describe: 'drop a request that is later than this, in ms, before its next step',
     })
+    .option('stall_ms', {
+      alias: ['stall-ms'],
+      ...number,
+      describe: 'end the run if one call of a step takes longer than this, in ms',
+    })
     .option('telemetry_ms', {
       alias: ['telemetry-ms'],
       ...number,

@@ -225,6 +225,7 @@ export async function run(flags: RunFlags, named?: readonly string[]): Promise<n
           networks,
           overload: overloadOf(flags),
           trace: flags.trace !== undefined,
+          ...(flags.stall_ms !== undefined && { stallMs: flags.stall_ms }),
           ...(arrival.kind === 'closed' && {
             closedLoop: { concurrency: arrival.concurrency, durationS: flags.duration },
           }),

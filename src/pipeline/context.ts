@@ -15,6 +15,7 @@ import type { Ledger } from '../results/ledger.ts'
 import { CopyCounts } from '../results/traffic.ts'
 import type { DeviceTensor, RequestFacts, StepContext } from '../steps/step.ts'
 import type { ThreadTrace } from '../tracing/thread.ts'
+import type { CallNote } from './calls.ts'
 import type { Instance } from './plan.ts'
 import type { SharedRun, WorkerMessage } from './shared.ts'
 
@@ -198,6 +199,7 @@ interface Reports {
   ledger: Ledger
   ends: Ends
   trace: ThreadTrace
+  calls: CallNote
   tell(message: WorkerMessage): void
 }
 
@@ -214,13 +216,13 @@ function aloneOn<T>({ tuning }: SharedRun, device: number, body: () => T): T {
 }
 
 /** Which of the run's threads this is, counting those of instances. */
-const threadOf = ({ plan }: SharedRun, { id }: Instance, worker: number): number =>
+export const threadOf = ({ plan }: SharedRun, { id }: Instance, worker: number): number =>
   plan.instances.slice(0, id).reduce((sum, { workers }) => sum + workers, worker)
 
 /** What a step instance sees of the run. */
 export function stepContext(
   memory: InstanceMemory,
-  { ledger, ends, trace, tell }: Reports,
+  { ledger, ends, trace, calls, tell }: Reports,
   worker: number,
 ): StepContext {
   const { shared, instance } = memory
@@ -253,9 +255,9 @@ export function stepContext(
     view: (item, tensor) => memory.view(item, tensor),
     hasRoom: () => memory.hasRoom(),
     allocate: clips =>
-      trace.track && !memory.hasRoom()
-        ? trace.timed('wait for a slot', () => memory.allocate(clips))
-        : memory.allocate(clips),
+      memory.hasRoom()
+        ? memory.allocate(clips)
+        : trace.timed('wait for a slot', () => calls.pause(() => memory.allocate(clips))),
     remark: message => tell({ type: 'note', message }),
     warn: message => tell({ type: 'warning', message }),
     note: (request: number, facts: RequestFacts) => ledger.note(request, facts),

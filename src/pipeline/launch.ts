@@ -13,6 +13,8 @@ import { type CopiedBytes, CopyCounts } from '../results/traffic.ts'
 import { CPU, type RunSettings } from '../steps/step.ts'
 import { createNames, Track, type TrackHandle } from '../tracing/buffer.ts'
 import type { RunTrack } from '../tracing/events.ts'
+import { createCalls, stalled } from './calls.ts'
+import { threadOf } from './context.ts'
 import { GpuMemory } from './gpu-memory.ts'
 import type { Plan } from './plan.ts'
 import { queueWords, RESULT_WORDS } from './runner.ts'
@@ -33,6 +35,8 @@ export interface LaunchOptions {
   overload: Overload
   /** In place of a schedule's times: so many requests in flight, until then. */
   closedLoop?: { concurrency: number; durationS?: number }
+  /** The longest that a call of a step may take: the step hangs then, and the run ends. */
+  stallMs?: number
   /** Have every thread note what it does. */
   trace?: boolean
   ledger: LedgerHandle
@@ -128,12 +132,17 @@ function share(options: LaunchOptions, gpus: GpuMemory): SharedRun {
     decoders: gpus.decoderPools(),
     tuning: Object.fromEntries(devices.map(device => [device, SlotPool.create(1, control)])),
     copies: CopyCounts.create(workers),
+    ...(options.stallMs !== undefined && { calls: createCalls(workers) }),
     ledger: options.ledger,
     schedule: shareCopy(schedule),
     requestVideo: shareCopy(options.requestVideo),
     videos: options.videos,
   }
 }
+
+/** How often calls are looked at: so many times in the longest that one may take, and at least each second. */
+const GLANCES = 4
+const LONGEST_GLANCE_MS = 1000
 
 /** A run that is going on: its workers, and the only place that waits for them. */
 export class Launch {
@@ -152,6 +161,8 @@ export class Launch {
   readonly tracks: RunTrack[] = []
   /** Exits of all workers. */
   readonly #exits: Promise<void>[] = []
+  /** Threads of instances, as they are numbered among these: their names, and what lets the run end without one. */
+  readonly #threads: { name: string; leave: () => void }[] = []
   /** Resolves if the run ends without waiting for them. */
   readonly #left = Promise.withResolvers<void>()
   #abandoned = false
@@ -183,6 +194,7 @@ export class Launch {
     const ready = new Barrier(this.#shared.ready)
     // A pending Atomics.waitAsync does not keep the process alive, and workers may all be blocked.
     const alive = setInterval(() => {}, 2 ** 30)
+    const watch = this.#watchCalls()
     try {
       if ((await ready.allArrived()) === 0) {
         const startNs = monotonicNs()
@@ -196,6 +208,7 @@ export class Launch {
     } finally {
       this.#over = true
       clearInterval(alive)
+      clearInterval(watch)
       for (const note of [...this.#gpus.linkNotes(), ...this.#gpus.decoderNotes()]) this.watcher.note(note)
       this.#freeGpus()
     }
@@ -224,6 +237,24 @@ export class Launch {
     for (const worker of this.#workers) worker.unref()
     this.#abandoned = true
     this.#left.resolve()
+  }
+
+  /** Ends the run if a call of a step takes too long, and leaves the thread behind that is in it. */
+  #watchCalls(): Timer | undefined {
+    const { stallMs } = this.options
+    const { calls } = this.#shared
+    if (stallMs === undefined || !calls) return undefined
+    return setInterval(
+      () => {
+        for (const thread of stalled(calls, stallMs * 1e6)) {
+          const { name, leave } = this.#threads[thread]!
+          const message = `one call takes longer than ${stallMs} ms (--stall-ms)`
+          this.stop({ kind: 'crashed', worker: name, message }, STOP.failed)
+          leave()
+        }
+      },
+      Math.min(LONGEST_GLANCE_MS, stallMs / GLANCES),
+    )
   }
 
   /** Depth of each queue now. */
@@ -284,14 +315,21 @@ export class Launch {
     worker.on('error', (error: unknown) =>
       error instanceof Error ? crash(error.message, error.stack) : crash(String(error)),
     )
-    this.#exits.push(
-      new Promise(resolve => {
-        worker.on('exit', (code: number) => {
-          if (!finished) crash(`the worker ended early, with status ${code}`)
-          resolve()
-        })
-      }),
-    )
+    const { promise, resolve } = Promise.withResolvers<void>()
+    this.#exits.push(promise)
+    worker.on('exit', (code: number) => {
+      if (!finished) crash(`the worker ended early, with status ${code}`)
+      resolve()
+    })
+    if (data.role !== 'runner') return
+    this.#threads[threadOf(this.#shared, data.instance, data.worker)] = {
+      name: data.name,
+      leave: () => {
+        worker.unref()
+        this.#abandoned = true
+        resolve()
+      },
+    }
   }
 
   #hear(message: Exclude<WorkerMessage, { type: 'finished' | 'missing' }>): void {

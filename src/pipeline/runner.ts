@@ -13,7 +13,8 @@ import { Ledger, type TopClass } from '../results/ledger.ts'
 import { plannedKind, plannedSelector } from '../steps/index.ts'
 import { CPU, type StepInstance } from '../steps/step.ts'
 import { ThreadTrace } from '../tracing/thread.ts'
-import { InstanceMemory, Stopped, stepContext, WorkerGpu } from './context.ts'
+import { CallNote } from './calls.ts'
+import { InstanceMemory, Stopped, stepContext, threadOf, WorkerGpu } from './context.ts'
 import { deviceLoss } from './device-loss.ts'
 import type { Instance, PlannedQueue } from './plan.ts'
 import { keepShares, splitItem } from './segments.ts'
@@ -32,6 +33,7 @@ class Runner {
   readonly #ledger: Ledger
   readonly #ends: Ends
   readonly #trace: ThreadTrace
+  readonly #calls: CallNote
   readonly #gpu: WorkerGpu | undefined
   readonly #memory: InstanceMemory
   readonly #input: Ring
@@ -69,6 +71,7 @@ class Runner {
     this.instance = instance
     this.worker = worker
     this.#trace = new ThreadTrace(track)
+    this.#calls = new CallNote(shared.calls, threadOf(shared, instance, worker))
     const { plan } = shared
     this.#control = new Control(shared.control)
     this.#ledger = new Ledger(shared.ledger)
@@ -124,7 +127,13 @@ class Runner {
     const kind = await plannedKind(this.shared.plan.steps[this.instance.step]!)
     for (let reader = 0; reader < this.#readers; reader++)
       this.#routes.push(await this.#route(reader, this.#outputs.length / this.#readers))
-    const reports = { ledger: this.#ledger, ends: this.#ends, trace: this.#trace, tell: this.tell }
+    const reports = {
+      ledger: this.#ledger,
+      ends: this.#ends,
+      trace: this.#trace,
+      calls: this.#calls,
+      tell: this.tell,
+    }
     const step = await kind.create(stepContext(this.#memory, reports, this.worker))
     await step.warmUp?.()
     if (new Barrier(this.shared.ready).arriveAndWait()) await this.#serve(step)
@@ -139,16 +148,25 @@ class Runner {
     try {
       for (;;) {
         if (step.settle && this.#input.depth === 0)
-          await this.#trace.timed('settle', () => step.settle!(emit))
+          await this.#trace.timed('settle', () => this.#watched(() => step.settle!(emit)))
         const items = this.#takeBatch()
         if (!items) break
         await this.#runBatch(step, items, emit)
       }
       if (this.#control.stopped !== 0) return
-      await step.settle?.(emit)
-      await step.flush?.(emit)
+      await this.#watched(() => step.settle?.(emit))
+      await this.#watched(() => step.flush?.(emit))
     } catch (error) {
       if (!(error instanceof Stopped)) throw error
+    }
+  }
+
+  async #watched(call: () => void | Promise<void>): Promise<void> {
+    this.#calls.begin(monotonicNs())
+    try {
+      await call()
+    } finally {
+      this.#calls.end()
     }
   }
 
@@ -239,6 +257,7 @@ class Runner {
     this.#trace.request = request
     this.#memory.await(items)
     try {
+      this.#calls.begin(now)
       await step.run(items, emit)
     } catch (error) {
       // It ends the run, and nobody waits for the inputs' slots: a GPU that has failed would refuse them, and be heard in
@@ -246,6 +265,8 @@ class Runner {
       if (!(error instanceof VideoError)) throw error
       this.#memory.releaseHeld()
       for (const { request } of shares) this.#fail(request, this.instance.step, error.code, error.message)
+    } finally {
+      this.#calls.end()
     }
     for (const item of items) this.#memory.release(item)
     this.#trace.request = -1
@@ -283,7 +304,8 @@ class Runner {
         this.tell({ type: 'full', queue, request: item.shares[0]!.request })
         this.#control.stop(STOP.queueFull)
       }
-      if (this.#trace.timed('wait for room', () => output.awaitRoom()) < 0) throw new Stopped()
+      const status = this.#trace.timed('wait for room', () => this.#calls.pause(() => output.awaitRoom()))
+      if (status < 0) throw new Stopped()
     }
     this.#trace.track?.depth(this.instance.outQueues[index]!, monotonicNs(), output.depth)
   }

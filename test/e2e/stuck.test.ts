@@ -29,3 +29,33 @@ test.each(['0', '1'])(
     expect(summary.requests.unfinished).toBeGreaterThan(0)
   },
 )
+
+test.each(['0', '1'])(
+  'a run whose step %s does not come back ends by itself if calls are watched, with its results',
+  async step => {
+    const running = new Running(
+      [
+        'run',
+        '-c',
+        oneClip(),
+        '--device',
+        'cpu',
+        '-v',
+        '8',
+        '-mi',
+        '0',
+        '--results',
+        '-',
+        '--stall-ms',
+        '3000',
+      ],
+      { program, env: { FAULT_IN: step, FAULT: 'block', FAULT_AFTER: '2' } },
+    )
+    const { status, results, summary } = await running.ended()
+    expect(status).toBe(1)
+    expect(results.map(({ id }) => id)).toEqual([0, 1])
+    expect(summary.exit).toMatchObject({ status: 1, reason: 'failed' })
+    expect(summary.exit.message).toContain(`step ${step} (`)
+    expect(summary.exit.message).toContain('--stall-ms')
+  },
+)

@@ -25,6 +25,9 @@ export interface Executed {
   slotsHeld: number
 }
 
+/** No call of these steps takes so long, unless it hangs. */
+export const STALL_MS = 1000
+
 /** A run that has not ended by then never will. */
 const STUCK_MS = 20_000
 
@@ -81,6 +84,7 @@ export async function execute(run: RandomRun, pool: Pool, fault?: Fault): Promis
       schedule: drawSchedule(arrival, { videos: run.requests, seed: run.seed }),
       requestVideo: new Uint32Array(run.requests),
       videos: ['none'],
+      ...(fault?.kind === 'hang' && { stallMs: STALL_MS }),
       startWorker(data) {
         shared = data.shared
         return pool.start(data, fault)

@@ -3,10 +3,12 @@ import type { StepInstance } from '../../../src/steps/step.ts'
 /** Something that goes wrong in one step of a run. */
 export interface Fault {
   step: number
-  /** `throw` and `exit` in a call of `run`, the others where they say. */
-  kind: 'throw' | 'exit' | 'create' | 'warm-up' | 'flush'
+  /** `throw`, `exit` and `hang` in a call of `run`, the others where they say. */
+  kind: 'throw' | 'exit' | 'hang' | 'create' | 'warm-up' | 'flush'
   /** On which call of an instance, from 0. */
   after: number
+  /** Where a call that hangs waits, until the test has seen what came of it. */
+  gate?: SharedArrayBuffer
 }
 
 export class InjectedError extends Error {
@@ -17,7 +19,7 @@ export class InjectedError extends Error {
 }
 
 /** A step of which a call goes wrong. */
-export function faulty(step: StepInstance, { kind, after }: Fault): StepInstance {
+export function faulty(step: StepInstance, { kind, after, gate }: Fault): StepInstance {
   let left = after
   return {
     warmUp() {
@@ -28,6 +30,7 @@ export function faulty(step: StepInstance, { kind, after }: Fault): StepInstance
       if (left-- === 0) {
         if (kind === 'throw') throw new InjectedError()
         if (kind === 'exit') process.exit(7)
+        if (kind === 'hang') Atomics.wait(new Int32Array(gate!), 0, 0)
       }
       return step.run(items, emit)
     },

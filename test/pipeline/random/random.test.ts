@@ -1,7 +1,7 @@
 import { afterAll, expect, setDefaultTimeout, test } from 'bun:test'
 import fc from 'fast-check'
 import { UsageError } from '../../../src/errors.ts'
-import { type Executed, execute, planOf } from './execute.ts'
+import { type Executed, execute, planOf, STALL_MS } from './execute.ts'
 import type { Fault } from './fault.ts'
 import { type RandomRun, randomRun } from './pipelines.ts'
 import { Pool } from './pool.ts'
@@ -10,6 +10,7 @@ setDefaultTimeout(300_000)
 
 const RUNS = 1000
 const FAULTS = 100
+const HANGS = 10
 
 const pool = new Pool()
 afterAll(() => pool.close())
@@ -116,4 +117,31 @@ test(`${FAULTS} random pipelines with a fault in one step: the run ends with its
     { numRuns: FAULTS },
   )
   expect(crashed).toBeGreaterThan(FAULTS / 2)
+})
+
+test(`${HANGS} random pipelines with a step that hangs: the run ends with its name, without it`, async () => {
+  let hung = 0
+  await fc.assert(
+    fc.asyncProperty(
+      randomRun.chain(run => fc.tuple(fc.constant(run), fc.nat(run.pipeline.length - 1))),
+      async ([drawn, step]) => {
+        const run: RandomRun = { ...drawn, onFull: 'wait', timeoutMs: Number.POSITIVE_INFINITY }
+        fc.pre(accepted(run))
+        const gate = new SharedArrayBuffer(4)
+        const executed = await execute(run, pool, { step, kind: 'hang', after: 0, gate })
+        const words = new Int32Array(gate)
+        Atomics.store(words, 0, 1)
+        Atomics.notify(words, 0)
+        const { ending } = executed
+        expectBounds(executed)
+        expect(ending.kind).toBe('crashed')
+        if (ending.kind !== 'crashed') return
+        hung++
+        expect(ending.worker).toStartWith(`step ${step} (`)
+        expect(ending.message).toBe(`one call takes longer than ${STALL_MS} ms (--stall-ms)`)
+      },
+    ),
+    { numRuns: HANGS },
+  )
+  expect(hung).toBe(HANGS)
 })
