@@ -272,6 +272,7 @@ export async function run(flags: RunFlags, named?: readonly string[]): Promise<n
   const telemetry = await openTelemetry(flags, plan, message => output.warn(message))
   const restoreSignals = handleSignals(launch, line => output.people.say(line))
   const ending = await launch.run()
+  const endNs = monotonicNs()
   restoreSignals()
   metrics?.close()
   const sensed = await telemetry?.stop(startNs, output.collector.completed)
@@ -286,7 +287,7 @@ export async function run(flags: RunFlags, named?: readonly string[]): Promise<n
   const conclusion = conclude(ending, prepared, output.collector)
   const { exit } = await output.finish({
     ...conclusion,
-    endNs: monotonicNs(),
+    endNs,
     highWater: launch.highWater(),
     ...(copied && { copied }),
     termination: terminationOf(ending),

@@ -94,9 +94,8 @@ class Entrance {
 
   #note(track: Track, request: number, beginNs: number): void {
     const now = monotonicNs()
-    track.visit(request, 0, beginNs, 1)
-    track.span('send', beginNs, now, request)
-    track.depth(0, now, this.#queue.depth)
+    track.visit('send', beginNs, now, request)
+    track.depth(0, now, this.#queue)
   }
 
   #drop(request: number, code: VideoErrorCode): true {

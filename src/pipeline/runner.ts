@@ -6,12 +6,13 @@ import { UsageError, VideoError, type VideoErrorCode } from '../errors.ts'
 import { Barrier } from '../queue/barrier.ts'
 import { decodeItem, encodeItem, itemWords } from '../queue/codec.ts'
 import { Control } from '../queue/control.ts'
-import type { Item } from '../queue/item.ts'
+import type { Item, Share } from '../queue/item.ts'
 import { Ring } from '../queue/ring.ts'
 import { Ends } from '../results/ends.ts'
 import { Ledger, type TopClass } from '../results/ledger.ts'
 import { plannedKind, plannedSelector } from '../steps/index.ts'
 import { CPU, type StepInstance } from '../steps/step.ts'
+import type { Track } from '../tracing/buffer.ts'
 import { ThreadTrace } from '../tracing/thread.ts'
 import { CallNote } from './calls.ts'
 import { InstanceMemory, Stopped, stepContext, threadOf, WorkerGpu } from './context.ts'
@@ -199,7 +200,7 @@ class Runner {
     const length = this.#input.take(this.#received, deadlineNs)
     if (length < 0) return undefined
     const now = monotonicNs()
-    this.#trace.track?.depth(this.instance.inQueue, now, this.#input.depth)
+    this.#trace.track?.depth(this.instance.inQueue, now, this.#input)
     const timely = this.#timely([this.#numbered(decodeItem(this.#received, length))], now)
     for (const { request, part } of timely.flatMap(item => item.shares))
       this.#ledger.stamp(request, part, this.instance.step, 'runnerStart', now)
@@ -251,10 +252,8 @@ class Runner {
     for (const { request, part } of shares) {
       this.#ledger.place(request, part, index, device, replica, shares.length)
       this.#ledger.stamp(request, part, index, 'inferenceStart', now)
-      this.#trace.track?.visit(request, part, now, shares.length)
     }
-    const request = shares.length === 1 ? shares[0]!.request : -1
-    this.#trace.request = request
+    this.#trace.request = shares.length === 1 ? shares[0]!.request : -1
     this.#memory.await(items)
     try {
       this.#calls.begin(now)
@@ -270,7 +269,14 @@ class Runner {
     }
     for (const item of items) this.#memory.release(item)
     this.#trace.request = -1
-    this.#trace.track?.span(this.#what, now, monotonicNs(), request, shares.length)
+    if (this.#trace.track) this.#note(this.#trace.track, shares, now)
+  }
+
+  #note(track: Track, shares: readonly Share[], beginNs: number): void {
+    const endNs = monotonicNs()
+    if (shares.length > 1) track.span(this.#what, beginNs, endNs, -1, shares.length)
+    for (const { request, part } of shares)
+      track.visit(this.#what, beginNs, endNs, request, part, shares.length)
   }
 
   #emit(item: Item): void {
@@ -286,11 +292,12 @@ class Runner {
     for (const route of this.#routes) {
       // As in RnB, the parts of an item go where the item goes.
       const queue = route(item)
-      for (const part of parts) this.#send(part, queue)
+      for (const part of parts) this.#send(part, queue, now)
     }
   }
 
-  #send(item: Item, index: number): void {
+  /** @param now when the step was done with it */
+  #send(item: Item, index: number, now: number): void {
     const output = this.#outputs[index]!
     const length = encodeItem(item, this.#sent)
     const { onFull } = this.shared.overload
@@ -307,7 +314,7 @@ class Runner {
       const status = this.#trace.timed('wait for room', () => this.#calls.pause(() => output.awaitRoom()))
       if (status < 0) throw new Stopped()
     }
-    this.#trace.track?.depth(this.instance.outQueues[index]!, monotonicNs(), output.depth)
+    this.#trace.track?.depth(this.instance.outQueues[index]!, now, output)
   }
 
   #drop(item: Item, queue: number): void {

@@ -4,7 +4,7 @@ import { SharedNames, type SharedNamesHandle } from '../results/shared-names.ts'
 export const RECORD = {
   /** Time spent on something with a name: of `request` (-1: of none in particular), with an amount. */
   span: 0,
-  /** A part of a request began to run here: in a batch of `amount`. */
+  /** A part of a request ran here, in a batch of `amount`; alone, that is a span of its own. */
   visit: 1,
   /** Items in a queue: `request` is its number, `amount` its depth, at the record's begin. */
   depth: 2,
@@ -22,6 +22,9 @@ const MOST_NAMES = 512
 
 /** Records that a track keeps: 4 MiB, of which no page is touched before it is needed. */
 export const TRACK_RECORDS = 2 ** 17 - 1
+
+/** A thread notes a queue's depth at most so often, in ns: looking at it costs the threads that use the queue. */
+const DEPTH_EVERY_NS = 200_000
 
 /** Plain data, sent once to the thread that writes the track. */
 export interface TrackHandle {
@@ -54,6 +57,11 @@ export class Track {
   readonly #words: Int32Array
   readonly #names: SharedNames
   readonly #capacity: number
+  /** Of the thread that writes: numbers of names, when it last looked at each queue, records written, and the last one. */
+  readonly #numbers = new Map<string, number>()
+  readonly #looked: number[] = []
+  #count = 0
+  #at = 0
 
   static create(names: SharedNamesHandle, records = TRACK_RECORDS): TrackHandle {
     if (!Number.isInteger(records) || records < 1) throw new RangeError(`a track of ${records} records`)
@@ -68,29 +76,40 @@ export class Track {
   }
 
   span(name: string, beginNs: number, endNs: number, request = -1, amount = 0): void {
-    this.#write(RECORD.span | (this.#names.number(name) << KIND_BITS), beginNs, endNs, request, 0, amount)
+    this.#write(RECORD.span | this.#head(name), beginNs, endNs, request, 0, amount)
   }
 
-  visit(request: number, part: number, beginNs: number, batch: number): void {
-    this.#write(RECORD.visit, beginNs, beginNs, request, part, batch)
+  visit(name: string, beginNs: number, endNs: number, request: number, part = 0, batch = 1): void {
+    this.#write(RECORD.visit | this.#head(name), beginNs, endNs, request, part, batch)
   }
 
-  depth(queue: number, ns: number, items: number): void {
-    this.#write(RECORD.depth, ns, ns, queue, 0, items)
+  /** Notes the depth of a queue now, if that is due. */
+  depth(queue: number, ns: number, ring: { readonly depth: number }): void {
+    if (ns - (this.#looked[queue] ?? 0) < DEPTH_EVERY_NS) return
+    this.#looked[queue] = ns
+    this.#write(RECORD.depth, ns, ns, queue, 0, ring.depth)
+  }
+
+  #head(name: string): number {
+    let number = this.#numbers.get(name)
+    if (number === undefined) {
+      number = this.#names.number(name)
+      this.#numbers.set(name, number)
+    }
+    return number << KIND_BITS
   }
 
   #write(head: number, begin: number, end: number, request: number, part: number, amount: number): void {
-    const written = this.#times[0]!
-    const record = 1 + (written % this.#capacity)
-    const time = record * RECORD_TIMES
+    this.#at = this.#at === this.#capacity ? 1 : this.#at + 1
+    const time = this.#at * RECORD_TIMES
     this.#times[time] = begin
     this.#times[time + 1] = end
-    const word = record * RECORD_WORDS + FIRST_WORD
+    const word = this.#at * RECORD_WORDS + FIRST_WORD
     this.#words[word] = head
     this.#words[word + 1] = request
     this.#words[word + 2] = part
     this.#words[word + 3] = amount
-    this.#times[0] = written + 1
+    this.#times[0] = ++this.#count
   }
 
   /** Records that were written. */

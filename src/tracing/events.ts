@@ -66,16 +66,18 @@ class TraceEvents {
   *#track(track: RunTrack, tid: number): Generator<ChromeEvent> {
     yield* trackEvents(tid, track.name)
     for (const { kind, name, beginNs, endNs, request, part, amount } of new Track(track.handle).records()) {
-      if (kind === RECORD.span) {
+      if (kind === RECORD.span || (kind === RECORD.visit && amount <= 1)) {
         const ts = this.#us(beginNs)
         const args = { ...(request >= 0 && { request }), ...(amount > 0 && { amount }) }
         // From rounded ends, so that a span stays within the one around it.
         const dur = Math.round((this.#us(endNs) - ts) * 1e3) / 1e3
         yield { name, ph: 'X', cat: 'work', ts, dur, pid: PID, tid, args }
-      } else if (kind === RECORD.depth) {
+      }
+      if (kind === RECORD.depth) {
         const { name: queue } = this.source.facts.plan.queues[request]!
         yield this.#counter(`queue ${queue}`, beginNs, { items: amount })
-      } else {
+      }
+      if (kind === RECORD.visit) {
         this.#visits.push({ request, ns: beginNs, tid })
         if (track.step !== undefined) yield* this.#stages(request, part, track.step)
       }

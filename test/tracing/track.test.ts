@@ -3,7 +3,7 @@ import fc from 'fast-check'
 import { createNames, RECORD, type TraceRecord, Track } from '../../src/tracing/buffer.ts'
 import { ThreadTrace } from '../../src/tracing/thread.ts'
 
-const NS = fc.integer({ min: 1, max: 2 ** 52 })
+const NS = fc.oneof(fc.integer({ min: 1, max: 2 ** 52 }), fc.integer({ min: 1, max: 1e6 }))
 const small = fc.integer({ min: 0, max: 2 ** 31 - 1 })
 const write = fc.oneof(
   fc.record({
@@ -14,7 +14,14 @@ const write = fc.oneof(
     c: small,
     d: small,
   }),
-  fc.record({ kind: fc.constant('visit' as const), name: fc.constant(''), a: NS, b: NS, c: small, d: small }),
+  fc.record({
+    kind: fc.constant('visit' as const),
+    name: fc.constantFrom('loader', 'open'),
+    a: NS,
+    b: NS,
+    c: small,
+    d: small,
+  }),
   fc.record({ kind: fc.constant('depth' as const), name: fc.constant(''), a: NS, b: NS, c: small, d: small }),
 )
 
@@ -23,20 +30,29 @@ test('a track keeps the last records that fit, in order, and counts the others',
     fc.property(fc.integer({ min: 1, max: 12 }), fc.array(write, { maxLength: 40 }), (room, writes) => {
       const handle = structuredClone(Track.create(createNames(), room))
       const track = new Track(handle)
-      const expected = writes.map(({ kind, name, a, b, c, d }): TraceRecord => {
+      const looked = new Map<number, number>()
+      const expected = writes.flatMap(({ kind, name, a, b, c, d }): TraceRecord[] => {
+        const times = { beginNs: a, endNs: b }
         if (kind === 'span') {
           track.span(name, a, b, c, d)
-          return { kind: RECORD.span, name, beginNs: a, endNs: b, request: c, part: 0, amount: d }
+          return [{ kind: RECORD.span, name, ...times, request: c, part: 0, amount: d }]
         }
-        if (kind === 'visit') track.visit(c, d, a, b % 1000)
-        else track.depth(c, a, d)
-        const own = kind === 'visit' ? { part: d, amount: b % 1000 } : { part: 0, amount: d }
-        return { kind: RECORD[kind], name: 'other', beginNs: a, endNs: a, request: c, ...own }
+        if (kind === 'visit') {
+          track.visit(name, a, b, c, d, 3)
+          return [{ kind: RECORD.visit, name, ...times, request: c, part: d, amount: 3 }]
+        }
+        const queue = c % 3
+        track.depth(queue, a, { depth: d })
+        if (a - (looked.get(queue) ?? 0) < 200_000) return []
+        looked.set(queue, a)
+        return [
+          { kind: RECORD.depth, name: 'other', beginNs: a, endNs: a, request: queue, part: 0, amount: d },
+        ]
       })
       // A second view of the memory, as the thread has it that reads.
       const other = new Track(handle)
       expect([...other.records()]).toEqual(expected.slice(-room))
-      expect([other.written, other.lost]).toEqual([writes.length, Math.max(0, writes.length - room)])
+      expect([other.written, other.lost]).toEqual([expected.length, Math.max(0, expected.length - room)])
     }),
   )
 })
