@@ -13,7 +13,10 @@ const HOPPER = '9.0'
 export interface CudaExecutorOptions extends ExecutorPlan {
   /** The device of this thread's context, as numbered under CUDA_VISIBLE_DEVICES. */
   readonly device: number
-  /** What computes convolutions; by default cuDNN where it is installed, else the program's own kernels. */
+  /**
+   * What computes convolutions. By default the program's own kernels in float16 on compute capability 9.0, elsewhere cuDNN
+   * where it is installed, and else own kernels.
+   */
   readonly kernels?: Kernels
 }
 
@@ -26,31 +29,35 @@ export interface Created {
   readonly warning?: string
 }
 
-/** An executor by own kernels, and how they are called. */
-interface Own {
-  readonly executor: CudaExecutor
-  readonly how: string
-}
+const byCudnn = (options: CudaExecutorOptions, why = ''): Created => ({
+  executor: makeExecutor(options, new CudnnBackend()),
+  note: `convolutions by cuDNN${why}`,
+})
 
 /** By kernels that suit any GPU from compute capability 8.0, and any shape. */
-function generalKernels(options: CudaExecutorOptions, why = ''): Own {
+function byGeneralKernels(options: CudaExecutorOptions, why = ''): Created {
   const { multiprocessors } = describeDevice(options.device)
-  return { executor: makeExecutor(options, new PtxBackend(multiprocessors)), how: `ptx${why}` }
+  const absent = options.kernels === undefined && !cudnnStatus().ok ? ', as cuDNN is not installed' : ''
+  return {
+    executor: makeExecutor(options, new PtxBackend(multiprocessors)),
+    note: `convolutions by own kernels (ptx${why})${absent}`,
+  }
 }
 
 /** Whether there are kernels for just this GPU, which are tried first. */
 const hasHopperKernels = ({ device, precision }: CudaExecutorOptions): boolean =>
   precision === 'fp16' && describeDevice(device).capability === HOPPER
 
-/** By the kernels for this capability, where the network's shapes are ones for them; else by the general ones. */
-function ownKernels(options: CudaExecutorOptions): Own {
-  if (!hasHopperKernels(options)) return generalKernels(options)
+/** By the kernels for this capability, where the network's shapes are ones for them; else by what takes all shapes. */
+function byHopperKernels(options: CudaExecutorOptions): Created {
   const { multiprocessors } = describeDevice(options.device)
   try {
-    return { executor: makeExecutor(options, new HopperBackend(multiprocessors)), how: 'ptx: wgmma' }
+    const executor = makeExecutor(options, new HopperBackend(multiprocessors))
+    return { executor, note: 'convolutions by own kernels (ptx: wgmma)' }
   } catch (error) {
     if (!(error instanceof HopperUnsuited)) throw error
-    return generalKernels(options, `: the general ones, as ${error.message}`)
+    if (options.kernels === undefined && cudnnStatus().ok) return byCudnn(options, `, as ${error.message}`)
+    return byGeneralKernels(options, `: the general ones, as ${error.message}`)
   }
 }
 
@@ -66,23 +73,20 @@ function ownKernels(options: CudaExecutorOptions): Own {
  */
 export function createCudaExecutor(options: CudaExecutorOptions): Created {
   const { kernels } = options
-  const cudnn = 'convolutions by cuDNN'
-  if (kernels === 'cudnn' || (kernels === undefined && cudnnStatus().ok))
-    return { executor: makeExecutor(options, new CudnnBackend()), note: cudnn }
-  const own = ({ executor, how }: Own) => {
-    const why = kernels === undefined ? ', as cuDNN is not installed' : ''
-    return { executor, note: `convolutions by own kernels (${how})${why}` }
-  }
+  if (kernels === 'cudnn') return byCudnn(options)
+  const hopper = hasHopperKernels(options)
+  if (kernels === undefined && !hopper && cudnnStatus().ok) return byCudnn(options)
   try {
-    return own(ownKernels(options))
+    return hopper ? byHopperKernels(options) : byGeneralKernels(options)
   } catch (error) {
     if (!(error instanceof KernelUnfit)) throw error
-    if (cudnnStatus().ok) {
-      const warning = `${error.message}; cuDNN computes in place of this program's kernels`
-      return { executor: makeExecutor(options, new CudnnBackend()), note: cudnn, warning }
-    }
-    if (!hasHopperKernels(options)) throw error
+    if (cudnnStatus().ok)
+      return {
+        ...byCudnn(options),
+        warning: `${error.message}; cuDNN computes in place of this program's kernels`,
+      }
+    if (!hopper) throw error
     const warning = `${error.message}; this program's general kernels compute in place of those for this GPU`
-    return { ...own(generalKernels(options)), warning }
+    return { ...byGeneralKernels(options), warning }
   }
 }

@@ -142,7 +142,7 @@ class HopperNetwork {
   }
 
   #choose(step: Step, clips: number): HopperChoice {
-    const choice = chooseHopper(step.problem, clips)
+    const choice = chooseHopper(step.problem, clips, plan => this.#kernels.has(plan))
     if (!choice) throw new HopperUnsuited(`${step.operation.convolution.name} has no kernel of this shape`)
     return choice
   }

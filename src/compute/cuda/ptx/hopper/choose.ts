@@ -142,7 +142,7 @@ const STEM_SHAPES = [
 const MOST_SUMS = 144
 
 /** All kernels that could do it. */
-function candidates(problem: HopperProblem): HopperChoice[] {
+export function candidates(problem: HopperProblem): HopperChoice[] {
   const { convolution, from, to, residual } = problem
   const { kernel, relu } = convolution
   const taps = usefulTaps(problem)
@@ -229,11 +229,22 @@ export function costOf({ plan }: HopperChoice, { from, to, residual }: HopperPro
   return split === 1 ? time : time + SPLIT_US
 }
 
-/** The kernel that should be the fastest for so many clips; undefined where none fits. */
-export function chooseHopper(problem: HopperProblem, clips: number): HopperChoice | undefined {
-  const all = candidates(problem)
-  const costs = all.map(choice => costOf(choice, problem, clips))
-  return all[costs.indexOf(Math.min(...costs))]
+/** A kernel that is there already is taken if the best is faster by less than this: each takes time to compile. */
+const WORTHWHILE = 1.03
+
+/**
+ * The kernel that should be the fastest for so many clips; undefined where none fits.
+ * @param there - whether a kernel has been compiled already
+ */
+export function chooseHopper(
+  problem: HopperProblem,
+  clips: number,
+  there: (plan: ConvolutionPlan) => boolean = () => false,
+): HopperChoice | undefined {
+  const all = candidates(problem).map(choice => ({ choice, cost: costOf(choice, problem, clips) }))
+  all.sort((a, b) => a.cost - b.cost)
+  const near = all.filter(({ cost }) => cost <= WORTHWHILE * all[0]!.cost)
+  return (near.find(({ choice }) => there(choice.plan)) ?? all[0])?.choice
 }
 
 /** For reports: `wgmma 256 x 144`, `wgmma 64 x 96 in 8 parts`. */

@@ -86,6 +86,10 @@ export class HopperKernels {
     this.#launch = driverNumber() >= EARLY_DRIVER ? 'launchEarly' : 'launch'
   }
 
+  has(plan: ConvolutionPlan): boolean {
+    return this.#kernels.has(keyOf(plan))
+  }
+
   /** @throws {NativeError} with the compiler's words */
   load(plan: ConvolutionPlan): Kernel<typeof CONVOLUTION_PARAMETERS> {
     const key = keyOf(plan)
