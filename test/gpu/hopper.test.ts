@@ -1,5 +1,6 @@
 import { afterAll, beforeAll, describe, expect, setDefaultTimeout, test } from 'bun:test'
 import { cudaDriver } from '../../ffi/cuda/driver.ts'
+import { synchronizeStream } from '../../ffi/cuda/stream.ts'
 import type { DevicePointer } from '../../ffi/cuda/types.ts'
 import { packStemWeights, packWeights } from '../../kernels/hopper/weights.ts'
 import { type Architecture, makeArchitecture, R2PLUS1D_18, R2PLUS1D_34 } from '../../models/architecture.ts'
@@ -119,7 +120,9 @@ describe.skipIf(!hopper)('kernels for compute capability 9.0 and the definition,
         const run = kernels.bind(choice, problem, clips, { ...memory, weights: own.put(packed) })
         const outputs = [0, 1].map(() => {
           const at = own.poisoned(2 * words + 256)
+          synchronizeStream(own.stream)
           run(at)
+          synchronizeStream(gpu.stream)
           const found = own.get(at, new Float16Array(words + 128))
           expect(new Uint16Array(found.buffer).subarray(words).every(word => word === 0xffff)).toBe(true)
           return { at, found: found.subarray(0, words) }

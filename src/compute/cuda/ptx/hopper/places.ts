@@ -50,10 +50,10 @@ export const columnsOf = (padded: number): number[] =>
 /** Columns of tiles that fill many multiprocessors and still keep each busy. */
 const HANDY = (columns: number): boolean => columns >= 96 && columns <= 160
 
-/** Channels with as little padding as lets them be cut into tiles of handy sizes, of which more than one is better. */
+/** Channels with as little padding as lets them be cut into tiles of a handy size. */
 export function hopperChannels(channels: number): number {
   let padded = Math.ceil(channels / 16) * 16
   if (padded <= 256) return padded
-  while (padded % 128 !== 0 && columnsOf(padded).filter(HANDY).length < 2) padded += 16
+  while (!columnsOf(padded).some(HANDY)) padded += 16
   return padded
 }
