@@ -628,8 +628,10 @@ function fetchResidual(t: Text, plan: ConvolutionPlan, part: Part): void {
   for (let turn = 0; turn < turnsOf(part); turn++) {
     locatePiece(t, plan, part, turn, 'residual')
     t.do(`add.u64 ${t.d('piece_offset')}, ${t.d('piece_offset')}, ${t.d('residual')}`)
-    const words = residualWords(t, part, turn).join(', ')
-    t.do(`@${t.p('inside')} ld.global.nc.v4.b32 {${words}}, [${t.d('piece_offset')}]`)
+    const words = residualWords(t, part, turn)
+    // Padding of the output has nothing to be added where the residual has no padding.
+    t.do(...words.map(word => `mov.b32 ${word}, 0`))
+    t.do(`@${t.p('inside')} ld.global.nc.v4.b32 {${words.join(', ')}}, [${t.d('piece_offset')}]`)
   }
 }
 
@@ -716,8 +718,8 @@ function reduceSums(t: Text, plan: ConvolutionPlan, sums: readonly (readonly str
         if (kernel.dense?.[of]) skipPads(t, kernel)
         t.do(`mad.wide.u32 ${offset}, ${t.r('out_row')}, ${kernel.channelsOut}, ${t.d('wide')}`)
         t.do(`shl.b64 ${offset}, ${offset}, 1`, `add.u64 ${offset}, ${offset}, ${t.d(of)}`)
+        t.do(`mov.pred ${t.p(`${of}_inside${half}`)}, ${t.p('inside')}`)
       }
-      t.do(`mov.pred ${t.p(`inside${half}`)}, ${t.p('inside')}`)
     }
     t.do(`mul.wide.u32 ${biasAt}, ${first}, 32`, `add.u64 ${biasAt}, ${biasAt}, ${t.d('bias_at')}`)
     t.do(`add.u32 ${at}, ${mine}, ${block * most * turnBytes}`, `sub.u32 ${left}, ${end}, ${first}`)
@@ -740,9 +742,11 @@ function reduceSums(t: Text, plan: ConvolutionPlan, sums: readonly (readonly str
           t.do(`cvt.rn${relu}.f16x2.f32 ${word}, ${values[2 * half + 1]}, ${values[2 * half]}`)
           if (kernel.pads) t.do(`selp.b32 ${word}, ${word}, 0, ${t.p(`real${half}`)}`)
           const [output, residual] = [t.d(`gather_output${half}`), t.d(`gather_residual${half}`)]
-          t.when(t.p(`inside${half}`), 'outside', () => {
+          t.when(t.p(`output_inside${half}`), 'outside', () => {
             if (kernel.residual) {
-              t.do(`ld.global.nc.b32 ${added}, [${residual}]`, `add.f16x2 ${word}, ${word}, ${added}`)
+              const inside = t.p(`residual_inside${half}`)
+              t.do(`mov.b32 ${added}, 0`, `@${inside} ld.global.nc.b32 ${added}, [${residual}]`)
+              t.do(`add.f16x2 ${word}, ${word}, ${added}`)
               if (kernel.relu) t.do(`max.f16x2 ${word}, ${word}, ${t.r('zero')}`)
             }
             t.do(`st.global.b32 [${output}], ${word}`)
