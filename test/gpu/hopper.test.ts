@@ -57,7 +57,7 @@ interface Case {
 }
 
 /** All kinds of convolutions of a network. */
-function casesOf(architecture: Architecture, frames: number, size: number): Map<string, Case> {
+function casesOf(architecture: Architecture, frames: number, size: number, first = 1): Map<string, Case> {
   const none = new Float32Array(0)
   const layers = describeNetwork(architecture).map(({ index, convolutions }) => ({
     index,
@@ -66,7 +66,7 @@ function casesOf(architecture: Architecture, frames: number, size: number): Map<
   const network: Network = { architecture, weights: 'none', layers }
   const backend = new HopperBackend(1)
   const clip = { frames, height: size, width: size }
-  const program = makeProgram(network, 1, 5, clip, 'fp16', channels => backend.paddedChannels(channels))
+  const program = makeProgram(network, first, 5, clip, 'fp16', channels => backend.paddedChannels(channels))
   const cases = new Map<string, Case>()
   for (const { operation, problem } of stepsOf(program, lyings(program))) {
     const { kernel, padding, relu } = operation.convolution
@@ -157,7 +157,14 @@ describe.skipIf(!hopper)('kernels for compute capability 9.0 and the definition,
 
   const narrow = makeArchitecture({ widths: [8, 24, 40, 72], stemMid: 11, classes: 13 })
   const old = { layout: 'r2plus1d-pytorch' } as const
-  const NETWORKS: [name: string, Architecture, frames: number, size: number, clips: number][] = [
+  const NETWORKS: [
+    name: string,
+    Architecture,
+    frames: number,
+    size: number,
+    clips: number,
+    first?: number,
+  ][] = [
     ['r2plus1d_18', R2PLUS1D_18, 8, 112, 2],
     ['r2plus1d_18, 16 frames', R2PLUS1D_18, 16, 112, 1],
     ['r2plus1d_34', R2PLUS1D_34, 8, 112, 1],
@@ -166,9 +173,12 @@ describe.skipIf(!hopper)('kernels for compute capability 9.0 and the definition,
     ['few channels, one frame of 33 x 33', narrow, 1, 33, 2],
     ['13 and 7 places a row', narrow, 3, 26, 2],
     ['few channels, 65 clips', narrow, 8, 28, 65],
+    // Features from another step lie without padding, and are added too.
+    ['layers 2 to 5', R2PLUS1D_18, 8, 112, 2, 2],
+    ['few channels, layers 2 to 5', narrow, 6, 16, 2, 2],
   ]
-  test.each(NETWORKS)('%s', (_, architecture, frames, size, clips) => {
-    const found = [...casesOf(architecture, frames, size).values()].flatMap(c =>
+  test.each(NETWORKS)('%s', (_, architecture, frames, size, clips, first) => {
+    const found = [...casesOf(architecture, frames, size, first).values()].flatMap(c =>
       check(c, clips, choicesOf(c.problem)),
     )
     console.info(`${found.length} kernels, error at most ${Math.max(...found).toExponential(1)}`)

@@ -35,10 +35,32 @@ class Reader {
     const [, frame, y, x] = place
     if (frame < 0 || frame >= lying.frames || y < 0 || y >= lying.height || x < 0 || x >= lying.width)
       return undefined
+    return this.at({ lying, at }, place)
+  }
+
+  /** The same for places of padding too. */
+  at({ lying, at }: Held, place: Place): Float16Array {
     const memory = new Uint8Array(new ArrayBuffer(2 * lying.padded))
     download(ptr(memory), offset(at, placeBytes(lying, place)), memory.length, this.stream)
     return new Float16Array(memory.buffer)
   }
+}
+
+/** Whether some of the places that are padding, of the first and the last clip, are zero. */
+export function paddingIsZero(value: Held, clips: number, stream: CUstream): boolean {
+  const { frames, height, width } = value.lying
+  const places = [0, clips - 1].flatMap(clip =>
+    [0, frames - 1].flatMap((frame): Place[] => [
+      [clip, frame, 0, width],
+      [clip, frame, height >> 1, width],
+      [clip, frame, height, 0],
+      [clip, frame, height, width],
+    ]),
+  )
+  const reader = new Reader(stream)
+  const read = places.map(place => reader.at(value, place))
+  synchronizeStream(stream)
+  return read.every(values => values.every(v => v === 0))
 }
 
 /** Corners of the first and the last clip, and places between them. */
