@@ -400,19 +400,66 @@ static void reduce(struct Work *work) {
   }
 }
 
+/** Frames to clips, by the formula "rnb" alone: kernels/clip.ptx says what the parameter holds. */
+struct ClipFrame { const unsigned char *luma, *chroma; char *out; };
+struct ClipParameter {
+  int width, height, pitch, size, resizedX, cropX, resizedY, cropY, flags, layout, channels, plane;
+  float matrix[3][4], gain[3], bias[3];
+  struct ClipFrame frames[16];
+};
+struct Clip { struct Work work; struct ClipParameter p; u32 frames; };
+static double clamped(double value, double most) { return value < 0 ? 0 : value > most ? most : value; }
+/** Between four samples; `every` samples lie from one to the next, `first` is the place among them. */
+static double between(const unsigned char *plane, int pitch, int wide, int every, int first, double x, double y, int width, int height) {
+  x = clamped(x, width - 1), y = clamped(y, height - 1);
+  int x0 = x, y0 = y, x1 = x0 + (x0 < width - 1), y1 = y0 + (y0 < height - 1);
+  double sum = 0;
+  for (int corner = 0; corner < 4; corner++) {
+    int column = (corner & 1 ? x1 : x0) * every + first;
+    const unsigned char *row = plane + (u64)pitch * (corner & 2 ? y1 : y0);
+    double sample = wide ? ((const uint16_t *)row)[column] : row[column];
+    sum += sample * (corner & 1 ? x - x0 : 1 - (x - x0)) * (corner & 2 ? y - y0 : 1 - (y - y0));
+  }
+  return sum;
+}
+static void clip(struct Work *work) {
+  struct ClipParameter *p = &((struct Clip *)work)->p;
+  int wide = p->flags & 1, cw = (p->width + 1) / 2, ch = (p->height + 1) / 2;
+  for (u32 f = 0; f < ((struct Clip *)work)->frames; f++)
+    for (int row = 0; row < p->size; row++)
+      for (int column = 0; column < p->size; column++) {
+        int i = p->flags & 8 ? row : column, j = p->flags & 8 ? column : row;
+        if (p->flags & 2) i = p->size - 1 - i;
+        if (p->flags & 4) j = p->size - 1 - j;
+        double x = clamped((p->cropX + i + 0.5) * p->width / p->resizedX - 0.5, p->width - 1);
+        double y = clamped((p->cropY + j + 0.5) * p->height / p->resizedY - 0.5, p->height - 1);
+        const struct ClipFrame *frame = &p->frames[f];
+        double luma = between(frame->luma, p->pitch, wide, 1, 0, x, y, p->width, p->height);
+        double cb = between(frame->chroma, p->pitch, wide, 2, 0, x / 2, (y - 0.5) / 2, cw, ch);
+        double cr = between(frame->chroma, p->pitch, wide, 2, 1, x / 2, (y - 0.5) / 2, cw, ch);
+        for (int c = 0; c < (p->layout ? p->channels : 3); c++) {
+          const float *m = p->matrix[c < 3 ? c : 0];
+          double value = clamped(m[0] * luma + m[1] * cb + m[2] * cr + m[3], 1) * p->gain[c < 3 ? c : 0] + p->bias[c < 3 ? c : 0];
+          u64 pixel = (u64)row * p->size + column;
+          store(frame->out, p->layout == 1, p->layout ? pixel * p->channels + c : (u64)c * p->plane + pixel, c < 3 ? value : 0);
+        }
+      }
+}
+
 int cuModuleLoadDataEx(char **module, const char *ptx, u32 options, int *which, void **values) {
   MAY_FAIL;
   if (!strstr(ptx, ".entry")) return INVALID_PTX;
   return *module = strdup(ptx), count(1, 0, 0), OK;
 }
 int cuModuleUnload(char *module) { return free(module), count(-1, 0, 0), OK; }
-static const char *const KERNELS[] = { "arrange", "pick", "pool", "linear", "convolution", "reduce" };
+static const char *const KERNELS[] = { "arrange", "pick", "pool", "linear", "convolution", "reduce", "clip" };
+enum { CLIP = 7 };
 int cuModuleGetFunction(u64 *function, char *module, const char *name) {
   char entry[200];
   snprintf(entry, sizeof entry, ".entry %s(", name);
   if (!strstr(module, entry)) return NOT_FOUND;
   *function = 99;
-  for (int i = 0; i < 6; i++) if (!strcmp(name, KERNELS[i])) *function = 1 + i;
+  for (int i = 0; i < 7; i++) if (!strcmp(name, KERNELS[i])) *function = 1 + i;
   // A kernel that rounds to float16 has tensors of it.
   if (strstr(module, "cvt.rn.f16x2.f32") && *function >= 5 && *function <= 6) *function += 10;
   return OK;
@@ -452,6 +499,11 @@ int cuLaunchKernel(u64 function, u32 gx, u32 gy, u32 gz, u32 bx, u32 by, u32 bz,
     struct Reduce r = { { reduce }, P(0), P(1), P(2), P(3), W(4), W(5), W(6), W(7), function == 16 };
     if (gx != (r.groups + 255) / 256 || bx != 256) return INVALID_VALUE;
     perform(&r.work, sizeof r, stream);
+  } else if (function == CLIP) {
+    struct Clip c = { { clip }, *(struct ClipParameter *)args[0], gz };
+    if (c.p.flags & 16) return NOT_SUPPORTED;
+    if (gx != (c.p.size + 15) / 16 || gy != gx || bx != 16 || by != 16) return INVALID_VALUE;
+    perform(&c.work, sizeof c, stream);
   } else return NOT_SUPPORTED;
   return OK;
 }

@@ -175,16 +175,12 @@ test('a run that is refused leaves no logs', async () => {
   expect(existsSync(logs)).toBe(false)
 })
 
-const hasDriver = existsSync('/proc/driver/nvidia/version')
-if (hasDriver)
-  console.warn('skipped: this host has an NVIDIA driver, so what is said without one does not show')
-
 const onGpu = pipeline([
   loader({ queue_groups: [{ gpus: [3], out_queues: [0] }] }),
   network({ queue_groups: [{ gpus: [3], in_queue: 0 }] }),
 ])
 
-test.skipIf(hasDriver)('CUDA without a driver is wrong use; auto takes the CPU, and says so', async () => {
+test('CUDA without a driver is wrong use; auto takes the CPU, and says so', async () => {
   const [cuda, auto] = await Promise.all([
     rnb(['run', '-c', onGpu, '-v', '1', '--device', 'cuda', '--quiet']),
     rnb(['run', '-c', onGpu, '-v', '1', '--device', 'auto']),
@@ -195,13 +191,3 @@ test.skipIf(hasDriver)('CUDA without a driver is wrong use; auto takes the CPU, 
   expect(auto.stderr).toContain('no NVIDIA driver was found: everything runs on the CPU')
   expect(auto.summary.notes.join()).toContain('everything runs on the CPU')
 })
-
-test.skipIf(!hasDriver)(
-  'a GPU that is not there is wrong use, and its place in the file is named',
-  async () => {
-    const far = pipeline([loader({ queue_groups: [{ gpus: [99], out_queues: [0] }] }), network()])
-    const { status, stderr } = await rnb(['run', '-c', far, '-v', '1', '--quiet'])
-    expect(status).toBe(2)
-    expect(stderr).toContain('pipeline[0].queue_groups[0].gpus[0]')
-  },
-)

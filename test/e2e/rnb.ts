@@ -142,6 +142,9 @@ export class Outcome {
   }
 }
 
+/** These tests are of hosts without a GPU, wherever they run; those of GPUs name the driver that they want. */
+const NO_DRIVER = { RNB_CUDA_DRIVER: '/nowhere/libcuda.so.1' }
+
 const RUNS = new Set(['run', 'infer'])
 
 /** Text that comes out of a program, as far as it has been read. */
@@ -179,7 +182,7 @@ export class Running {
     const logs = RUNS.has(args[0]!) && !args.includes('--log-dir') ? ['--log-dir', scratch()] : []
     const child = Bun.spawn([...program, ...args, ...logs], {
       cwd,
-      env: { ...process.env, BUN_BE_BUN: undefined, ...env },
+      env: { ...process.env, ...NO_DRIVER, BUN_BE_BUN: undefined, ...env },
       stdin: 'ignore',
       stdout: 'pipe',
       stderr: 'pipe',

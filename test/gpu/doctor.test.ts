@@ -1,7 +1,8 @@
-import { describe, expect, setDefaultTimeout, test } from 'bun:test'
+import { afterAll, describe, expect, setDefaultTimeout, test } from 'bun:test'
 import { demo, file, rnb, scratch } from '../e2e/rnb.ts'
-import { forTheseGpus, GPUS, gpuEnv, onRealGpus } from './pipelines.ts'
+import { forTheseGpus, GPUS, gpuEnv, onRealGpus, releaseGpus } from './pipelines.ts'
 
+afterAll(releaseGpus)
 setDefaultTimeout(60_000)
 
 interface Report {

@@ -1,9 +1,10 @@
-import { describe, expect, setDefaultTimeout, test } from 'bun:test'
+import { afterAll, describe, expect, setDefaultTimeout, test } from 'bun:test'
 import { mkdirSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
-import { demo, scratch } from '../e2e/rnb.ts'
-import { forTheseGpus, GPUS, onRealGpus, PREPROCESSING, runOnGpus } from './pipelines.ts'
+import { demo, file, scratch } from '../e2e/rnb.ts'
+import { forTheseGpus, GPUS, onRealGpus, PREPROCESSING, releaseGpus, runOnGpus } from './pipelines.ts'
 
+afterAll(releaseGpus)
 setDefaultTimeout(60_000)
 
 const FLAGS = ['-v', '8', '-mi', '0']
@@ -12,6 +13,20 @@ const STEPS = [
   { model: 'loader', queue_groups: [{ gpus: [0], out_queues: [0] }], ...oneClip },
   { model: 'network', queue_groups: [{ gpus: [0], in_queue: 0 }] },
 ]
+
+test.skipIf(GPUS === 0)(
+  'a GPU that is not there is wrong use, and its place in the file is named',
+  async () => {
+    const [load, classify] = STEPS
+    const far = {
+      video_root: demo.videos,
+      pipeline: [load, { ...classify, queue_groups: [{ gpus: [0, 99], in_queue: 0 }] }],
+    }
+    const { status, stderr, stdout } = await runOnGpus(file('far.json', JSON.stringify(far)), FLAGS)
+    expect({ status, stdout }).toEqual({ status: 2, stdout: '' })
+    expect(stderr).toMatch(/pipeline\[1\]\.queue_groups\[0\]\.gpus\[1\] is 99, but there (is|are) \d+ GPUs?/)
+  },
+)
 
 describe.skipIf(GPUS === 0)('too little memory on a GPU', () => {
   test.each([

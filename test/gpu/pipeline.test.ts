@@ -1,11 +1,12 @@
-import { describe, expect, setDefaultTimeout, test } from 'bun:test'
+import { afterAll, describe, expect, setDefaultTimeout, test } from 'bun:test'
 import { readdirSync, readFileSync } from 'node:fs'
 import { basename, dirname, join } from 'node:path'
 import { readLogs } from '../../src/results/read-logs.ts'
 import type { SummaryLine } from '../../src/results/schema.ts'
 import { type Outcome, rnbConfigs, root, scratch } from '../e2e/rnb.ts'
-import { forTheseGpus, GPUS, onRealGpus, runOnGpus, type Step } from './pipelines.ts'
+import { forTheseGpus, GPUS, onRealGpus, releaseGpus, runOnGpus, type Step } from './pipelines.ts'
 
+afterAll(releaseGpus)
 setDefaultTimeout(120_000)
 
 const VIDEOS = onRealGpus ? 32 : 4
@@ -58,7 +59,12 @@ describe.skipIf(GPUS === 0)('pipelines on GPUs', () => {
   })
 
   const clipsOf = ({ results }: Outcome) => results.reduce((sum, { clips }) => sum + clips, 0)
-  const uploaded = (outcome: Outcome) => (onRealGpus ? 0 : clipsOf(outcome) * CLIP)
+  /** Nothing where the GPU decodes; else frames, whose sizes are the videos'. */
+  const uploaded = ({ summary }: Outcome) => {
+    const { upload } = copiesOf(summary)
+    expect(upload! > 0).toBe(!onRealGpus)
+    return upload!
+  }
 
   test('within a GPU the one gather is all that is copied', async () => {
     const pipeline = forTheseGpus([
@@ -126,7 +132,11 @@ describe.skipIf(GPUS === 0)('pipelines on GPUs', () => {
     await expectSame(outcome)
     for (const { branches, top } of outcome.results) {
       expect(branches!.map(({ name }) => name)).toEqual(['near', 'far'])
-      for (const branch of branches!) expect(branch.top).toEqual(top)
+      for (const branch of branches!) {
+        // Each GPU measured for itself which of cuDNN's ways is fast: sums are in another order.
+        expect(branch.top![0]!.label).toBe(top[0]!.label)
+        expect(Math.abs(branch.top![0]!.score - top[0]!.score)).toBeLessThan(2e-3)
+      }
     }
     const clips = clipsOf(outcome)
     expect(copiesOf(outcome.summary)).toEqual({
