@@ -1,6 +1,7 @@
 /**
  * What `--trace` costs: videos per second, and processor time per video, with it and without, one after the other, again and
- * again. Processor time is that until the run has ended: writing the file comes after.
+ * again. Processor time is that until the run has ended: writing the file comes after. On a host that others use, both vary more
+ * than the cost: so what the records of a video take alone is measured too, as often as it likes, on this thread.
  *
  *     bun bench/trace.ts [-c FILE] [-v N] [--pairs N] [--binary PATH] [--save] [-- FLAGS...]
  *
@@ -11,8 +12,10 @@ import { mkdtempSync, rmSync, statSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { parseArgs } from 'node:util'
+import { monotonicNs } from '../ffi/libc.ts'
 import type { SummaryLine } from '../src/results/schema.ts'
 import { Rng } from '../src/rng.ts'
+import { createNames, Track } from '../src/tracing/buffer.ts'
 import { report } from './report.ts'
 
 const { values: options, positionals } = parseArgs({
@@ -71,6 +74,25 @@ function medianInterval(values: readonly number[]): [number, number] {
   return [medians[125]!, medians[4874]!]
 }
 
+const NOTES = 1_000_000
+
+/** Nanoseconds that a record takes with the look at the clock that it needs: the least of several rounds. */
+function nsPerRecord(): number {
+  const track = new Track(Track.create(createNames()))
+  const rounds = Array.from({ length: 7 }, () => {
+    const begin = monotonicNs()
+    for (let i = 0; i < NOTES; i++) track.visit('network', begin, monotonicNs(), i)
+    return (monotonicNs() - begin) / NOTES
+  })
+  return Math.min(...rounds)
+}
+
+/** Records that one video leaves. */
+async function recordsPerVideo(): Promise<number> {
+  const { otherData } = (await Bun.file(file).json()) as { otherData: { records: number } }
+  return otherData.records / Number(options.videos)
+}
+
 const versions = run(true).versions
 const pairs = Array.from({ length: Number(options.pairs) }, (_, i) => {
   // Who comes first alternates: what the host does meanwhile meets both.
@@ -82,6 +104,7 @@ const slower = pairs.map(({ traced, plain }) => 1 - traced.videosPerS / plain.vi
 const dearer = pairs.map(({ traced, plain }) => traced.usPerVideo / plain.usPerVideo - 1)
 const summed = (values: readonly number[]) => ({ median: median(values), ci95: medianInterval(values) })
 const megabytes = statSync(file).size / 1e6
+const noted = { ns_per_record: nsPerRecord(), records_per_video: await recordsPerVideo() }
 rmSync(folder, { recursive: true })
 
 const results = {
@@ -92,6 +115,7 @@ const results = {
   plain_us_per_video: median(pairs.map(({ plain }) => plain.usPerVideo)),
   less_throughput: summed(slower),
   more_processor_time: summed(dearer),
+  ...noted,
   trace_megabytes: megabytes,
 }
 const percent = (share: number): string => `${(100 * share).toFixed(2)} %`
@@ -112,6 +136,12 @@ report({
       'more',
       percent(results.more_processor_time.median),
       results.more_processor_time.ci95.map(percent).join(' .. '),
+    ],
+    [
+      `${noted.records_per_video.toFixed(2)} records a video, ${noted.ns_per_record.toFixed(0)} ns each`,
+      'more',
+      percent((noted.records_per_video * noted.ns_per_record) / 1000 / results.plain_us_per_video),
+      '(derived)',
     ],
   ],
   save: options.save,

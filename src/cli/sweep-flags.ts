@@ -2,7 +2,7 @@ import type { Argv } from 'yargs'
 import { number, RUN_FLAGS, text } from './arguments.ts'
 
 /** Flags of a run that a sweep sets itself. */
-const OWN = new Set<string>(['check', 'results', 'log_dir', 'quiet', 'verbose', 'metrics_port'])
+const OWN = new Set<string>(['check', 'results', 'log_dir', 'quiet', 'verbose', 'metrics_port', 'trace'])
 const SWEPT = RUN_FLAGS.filter(flag => !OWN.has(flag))
 const SHORT: Readonly<Record<string, string>> = {
   config_file_path: 'c',

@@ -28,7 +28,7 @@ const ownFlags = v.object({
 type OwnFlags = v.InferOutput<typeof ownFlags>
 
 /** Flags that a search sets itself. */
-const SEARCHED = ['mean_interval_ms', 'rate', 'arrival', 'duration'] as const
+const SEARCHED = ['mean_interval_ms', 'rate', 'arrival', 'concurrency', 'duration'] as const
 
 /** A point's line of JSON. */
 function line(name: string, out: string, end: PointEnd): string {

@@ -22,8 +22,11 @@ const SHORT: Readonly<Record<string, string>> = {
 /** Values that may hold commas of their own. */
 const WHOLE = new Set(['video_root', 'weights', 'labels'])
 
+/** A comma between values; of `--arrival`, not one between the states of `mmpp:RATE@MS,RATE@MS`. */
+const between = (flag: string): RegExp => (flag === 'arrival' ? /,(?!\s*[\d.][\d.e+-]*@)/i : /,/)
+
 const valuesOf = (flag: string, text: string): string[] =>
-  WHOLE.has(flag) ? [text] : text.split(',').map(value => value.trim())
+  WHOLE.has(flag) ? [text] : text.split(between(flag)).map(value => value.trim())
 
 /** What a value adds to the name of a folder. */
 function part(flag: string, value: string): string {

@@ -47,5 +47,8 @@ test('a flag that is wrong is said as run says it', () => {
 
 test('a search needs a goal, and chooses rates itself', () => {
   expect(sweep(scratch(), '--find-max').stderr).toContain('--slo-ms')
-  expect(sweep(scratch(), '--find-max', '--slo-ms', '9', '--rate', '5').stderr).toContain('leave --rate out')
+  for (const flag of ['rate', 'concurrency'])
+    expect(sweep(scratch(), '--find-max', '--slo-ms', '9', `--${flag}`, '5').stderr).toContain(
+      `leave --${flag} out`,
+    )
 })

@@ -31,6 +31,11 @@ describe('a grid', () => {
     ])
     expect(names({ seed: '1' })).toEqual(['run'])
     expect(names({ video_root: 'a,b' })).toEqual(['run'])
+    expect(names({ arrival: 'poisson,mmpp:10@900, 2e2@100,bulk' })).toEqual([
+      'arrivalpoisson',
+      'arrivalmmpp_10_900_2e2_100',
+      'arrivalbulk',
+    ])
   })
   test('complains of lists that make no sense', () => {
     expect(() => gridOf({ rate: '1,,2' })).toThrow('--rate has an empty value')
