@@ -199,7 +199,9 @@ const cyclesOf = (columns: number): number => Math.max(0.54 * columns, columns /
 const ALONE = 1.2
 const CYCLE_US = 1 / 1600
 const LAUNCH_US = 3.5
-const SPLIT_US = 3.5
+/** For the blocks of a cluster to meet twice, and us for each sum that one of them gathers or gives. */
+const MEET_US = 3.2
+const GATHERED_PER_US = 40e3
 const TILE_US = 0.6
 const SUMS_PER_US = 40e3
 const BYTES_PER_US = 2.4e6
@@ -226,7 +228,7 @@ export function costOf({ plan }: HopperChoice, { from, to, residual }: HopperPro
   const bytes = clips * (lyingBytes(from) + lyingBytes(to) + (residual ? lyingBytes(residual) : 0))
   const loaded = tilesOf(plan, to, clips) * loadedBytes(plan)
   const time = LAUNCH_US + Math.max(turns * (multiplying + out), bytes / BYTES_PER_US, loaded / LOADED_PER_US)
-  return split === 1 ? time : time + SPLIT_US
+  return split === 1 ? time : time + MEET_US + (rows * columns) / GATHERED_PER_US
 }
 
 /** A kernel that is there already is taken if the best is faster by less than this: each takes time to compile. */
