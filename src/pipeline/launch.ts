@@ -144,6 +144,9 @@ function share(options: LaunchOptions, gpus: GpuMemory): SharedRun {
 const GLANCES = 4
 const LONGEST_GLANCE_MS = 1000
 
+/** Results that are taken before the event loop turns to other things. */
+const RESULTS_IN_A_TURN = 256
+
 /** A run that is going on: its workers, and the only place that waits for them. */
 export class Launch {
   readonly #gpus: GpuMemory
@@ -202,7 +205,11 @@ export class Launch {
         this.watcher.started(startNs)
         ready.release()
         const done = new Int32Array(RESULT_WORDS)
-        while ((await this.#results.takeAsync(done)) > 0) this.#complete(done[0]!, done[1]!)
+        for (let taken = 1; (await this.#results.takeAsync(done)) > 0; taken++) {
+          this.#complete(done[0]!, done[1]!)
+          // Where results come faster than this loop takes them, it would keep signals and writes waiting.
+          if (taken % RESULTS_IN_A_TURN === 0) await new Promise(resolve => setImmediate(resolve))
+        }
       }
       await Promise.race([Promise.all(this.#exits), this.#left.promise])
     } finally {
