@@ -7,14 +7,16 @@
  *         [--rnb dist/rnb] [--save] [-- FLAGS...]
  *
  * By default those for as many GPUs as the host has, with the demo's videos and network. At a share of the rate, requests
- * come for about `--seconds`. What would begin after `--within` seconds is left out, and said to be. On a GPU host without
+ * come for about `--seconds`; all shares are one run, with a pause between them, as starting one takes seconds on a GPU. What would begin after `--within` seconds is left out, and said to be. On a GPU host without
  * Bun, the compiled program runs it: `BUN_BE_BUN=1 rnb bench/configurations.ts --rnb $(which rnb) ...`.
  */
 import { mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { basename, join, resolve } from 'node:path'
 import { parseArgs } from 'node:util'
+import { drawSchedule } from '../src/client/schedule.ts'
 import { detectHost } from '../src/pipeline/host.ts'
+import { distribution } from '../src/results/statistics.ts'
 import { report } from './report.ts'
 import { type Ran, RnbCommand, RunFailed } from './rnb-command.ts'
 
@@ -55,6 +57,8 @@ const RNB_NAMES: ReadonlyMap<string, string> = new Map([
 ])
 /** Requests that statistics leave out. */
 const WARMUP = 10
+/** Between one load and the next: queues become empty. */
+const PAUSE_NS = 5e8
 /** Fewer say little of a percentile. */
 const LEAST_REQUESTS = 50
 
@@ -119,6 +123,28 @@ const labelsOf = ({ results }: Ran) => new Map(results.map(({ id, top }) => [id,
 let reference: ReturnType<typeof labelsOf> | undefined
 let versions: Record<string, string> = {}
 
+/** Latency while requests come at random at shares of a rate, one share after the other. @throws {RunFailed} */
+function measureLoads(config: string, capacity: number) {
+  const trace = join(folder, 'arrivals.jsonl')
+  const times: number[] = []
+  const phases = loads.map((load, seed) => {
+    const rate = load * capacity
+    const videos = WARMUP + Math.max(LEAST_REQUESTS, Math.round(rate * Number(options.seconds)))
+    const startNs = seed === 0 ? 0 : times.at(-1)! + PAUSE_NS
+    const first = times.length + WARMUP
+    for (const ns of drawSchedule({ kind: 'poisson', meanIntervalMs: 1000 / rate }, { videos, seed }))
+      times.push(startNs + ns)
+    return { load, offered_per_s: rate, first, end: times.length }
+  })
+  writeFileSync(trace, times.map(ns => `${JSON.stringify({ at_ms: ns / 1e6 })}\n`).join(''))
+  const { summary, results } = run(config, String(times.length), '--arrival', `trace:${trace}`)
+  return phases.map(({ first, end, ...phase }) => {
+    const measured = results.filter(({ id }) => id >= first && id < end)
+    const latency = Float64Array.from(measured, ({ latency_ms }) => latency_ms * 1e6)
+    return { ...phase, exit: summary.exit.reason, latency_ms: distribution(latency) }
+  })
+}
+
 /** @throws {RunFailed} */
 function measure(name: string) {
   const config = adapted(files.get(name)!)
@@ -135,18 +161,7 @@ function measure(name: string) {
     other_labels: [...labels].filter(([id, label]) => reference!.get(id) !== label).length,
     videos_per_s: capacity,
     clips_per_s: bulk.summary.throughput.clips_per_s,
-    at: loads.map(load => {
-      const rate = load * capacity
-      const videos = WARMUP + Math.max(LEAST_REQUESTS, Math.round(rate * Number(options.seconds)))
-      const { summary } = run(config, String(videos), '--rate', String(rate))
-      return {
-        load,
-        exit: summary.exit.reason,
-        offered_per_s: summary.rate.offered_per_s,
-        videos_per_s: summary.throughput.videos_per_s,
-        latency_ms: summary.latency_ms,
-      }
-    }),
+    at: measureLoads(config, capacity),
   }
 }
 
