@@ -1,7 +1,7 @@
 import { driverNumber } from '../../../../../ffi/cuda/driver.ts'
 import { Kernel, loadModule, unloadModule } from '../../../../../ffi/cuda/module.ts'
 import { Owner } from '../../../../../ffi/cuda/owner.ts'
-import { im2colMap, tiledMap } from '../../../../../ffi/cuda/tensor-map.ts'
+import { im2colMap, type MappedTensor, tiledMap, type Visits } from '../../../../../ffi/cuda/tensor-map.ts'
 import type { CUstream, DevicePointer } from '../../../../../ffi/cuda/types.ts'
 import {
   CONVOLUTION_PARAMETERS,
@@ -21,8 +21,13 @@ export interface HopperMemory {
   readonly residual?: DevicePointer
 }
 
+/** A map of the input, as the driver is asked for it. */
+export type InputMap =
+  | { readonly kind: 'tiled'; readonly tensor: Omit<MappedTensor, 'at'>; readonly box: readonly number[] }
+  | { readonly kind: 'im2col'; readonly tensor: Omit<MappedTensor, 'at'>; readonly visits: Visits }
+
 /** The map through which a kernel reads its input. */
-function mapOf({ plan }: HopperChoice, problem: HopperProblem, clips: number, at: DevicePointer): Uint8Array {
+export function mapOf({ plan }: HopperChoice, problem: HopperProblem, clips: number): InputMap {
   const { load } = plan.kernel
   const { from } = problem
   const { height, width } = pitchOf(from)
@@ -32,17 +37,19 @@ function mapOf({ plan }: HopperChoice, problem: HopperProblem, clips: number, at
     // Pairs of columns, and which of a pair: odd columns and even ones come as rows of their own.
     const sizes = [from.padded, width / 2, 2, height, clips * from.frames]
     const strides = [2 * place, place, place * width, frame]
-    return tiledMap({ at, sizes, strides, swizzle: 'none' }, [from.padded, STEM_PIXELS, 2, plan.boxRows, 1])
+    const box = [from.padded, STEM_PIXELS, 2, plan.boxRows, 1]
+    return { kind: 'tiled', tensor: { sizes, strides, swizzle: 'none' }, box }
   }
   if (load.mode === 'shift') {
     const sizes = [from.padded, clips * from.frames * height * width]
-    return tiledMap({ at, sizes, strides: [place], swizzle: 'bytes128' }, [CHUNK, plan.boxRows])
+    const box = [CHUNK, plan.boxRows]
+    return { kind: 'tiled', tensor: { sizes, strides: [place], swizzle: 'bytes128' }, box }
   }
   if (load.mode === 'frames') {
     const sizes = [from.padded, height * width, from.frames, clips]
     const strides = [place, frame, frame * from.frames]
     const box = [CHUNK, load.places, from.frames + 2, 1]
-    return tiledMap({ at, sizes, strides, swizzle: 'bytes128' }, box)
+    return { kind: 'tiled', tensor: { sizes, strides, swizzle: 'bytes128' }, box }
   }
   const { stride, padding, size } = load
   // The last place of the box along each axis: where the output's last place begins.
@@ -50,21 +57,41 @@ function mapOf({ plan }: HopperChoice, problem: HopperProblem, clips: number, at
     (length, axis) => (size[axis]! - 1) * stride[axis]! - padding[axis]! - (length - 1),
   )
   const reversed = (values: readonly number[]): number[] => [...values].reverse()
-  return im2colMap(
-    {
-      at,
+  return {
+    kind: 'im2col',
+    tensor: {
       sizes: [from.padded, width, height, from.frames, clips],
       strides: [place, place * width, frame, frame * from.frames],
       swizzle: 'bytes128',
     },
-    {
+    visits: {
       lower: reversed(padding.map(p => -p)),
       upper: reversed(upper),
       steps: [1, ...reversed(stride), 1],
       channels: CHUNK,
       places: plan.boxRows,
     },
-  )
+  }
+}
+
+/** @throws {NativeError} if the driver does not take it */
+const encode = (map: InputMap, at: DevicePointer): Uint8Array =>
+  map.kind === 'tiled'
+    ? tiledMap({ ...map.tensor, at }, map.box)
+    : im2colMap({ ...map.tensor, at }, map.visits)
+
+/** What a launch for so many clips takes beside memory. */
+export function launchSize(
+  { plan }: HopperChoice,
+  { to }: HopperProblem,
+  clips: number,
+  multiprocessors: number,
+): { blocks: number; rows: number; tiles: number } {
+  const { split } = plan.kernel
+  const counted: Lying = { ...to, pad: 1 }
+  const tiles = tilesOf(plan, to, clips)
+  const blocks = split > 1 ? tiles * split : Math.min(tiles, multiprocessors)
+  return { blocks, rows: clips * counted.frames * framePlaces(counted), tiles }
 }
 
 /** The first driver (CUDA 12.3) whose graphs know kernels that begin before those before them have ended. */
@@ -114,13 +141,9 @@ export class HopperKernels {
     memory: HopperMemory,
   ): (output: DevicePointer) => void {
     const { plan } = choice
-    const { split } = plan.kernel
     const kernel = this.load(plan)
-    const map = mapOf(choice, problem, clips, memory.input)
-    const counted: Lying = { ...problem.to, pad: 1 }
-    const rows = clips * counted.frames * framePlaces(counted)
-    const tiles = tilesOf(plan, problem.to, clips)
-    const blocks = split > 1 ? tiles * split : Math.min(tiles, this.multiprocessors)
+    const map = encode(mapOf(choice, problem, clips), memory.input)
+    const { blocks, rows, tiles } = launchSize(choice, problem, clips, this.multiprocessors)
     return output =>
       kernel[this.#launch](
         [blocks, 1, 1],
