@@ -31,7 +31,7 @@ export interface ReportRun {
   readonly host: string
   /** Flags, by name. */
   readonly flags: Readonly<Record<string, unknown>>
-  /** Arrivals per second as scheduled; null in bulk. */
+  /** Arrivals per second as scheduled; null in bulk and in a closed loop. */
   readonly offeredPerS: number | null
   /** Results per second after the warm-up. */
   readonly videosPerS: number | null

@@ -20,8 +20,8 @@ const HEADER_BYTES = RECORD_BYTES
 const KIND_BITS = 2
 const MOST_NAMES = 512
 
-/** Records that a track keeps: 4 MiB, of which no page is touched before it is needed. */
-export const TRACK_RECORDS = 2 ** 17 - 1
+/** Records that a track keeps, 1 MiB: some seconds of a thread that has ten thousand requests a second. */
+export const TRACK_RECORDS = 2 ** 15 - 1
 
 /** A thread notes a queue's depth at most so often, in ns: looking at it costs the threads that use the queue. */
 const DEPTH_EVERY_NS = 200_000

@@ -1,6 +1,12 @@
 import type { ReportRun } from '../run.ts'
 import { axis, type Chart, frame, rounded } from './chart.ts'
 
+/** How much was asked of a run. */
+function loadOf({ offeredPerS, flags }: ReportRun): string {
+  if (offeredPerS !== null) return `${rounded(offeredPerS, 3)}/s`
+  return typeof flags.concurrency === 'number' ? `${flags.concurrency} in flight` : 'in bulk'
+}
+
 /** Where the latency goes: a bar a run, by rising load, of the stages' means. */
 export function stageShares(runs: readonly ReportRun[]): Chart | undefined {
   const shown = runs
@@ -9,8 +15,7 @@ export function stageShares(runs: readonly ReportRun[]): Chart | undefined {
   if (shown.length === 0) return undefined
   const names = [...new Set(shown.flatMap(run => run.stages.map(({ name }) => name)))]
   const label = (run: ReportRun): string => {
-    const load = run.offeredPerS === null ? 'in bulk' : `${rounded(run.offeredPerS, 3)}/s`
-    return shown.length === 1 ? load : `${run.name}\n${load}`
+    return shown.length === 1 ? loadOf(run) : `${run.name}\n${loadOf(run)}`
   }
   return {
     id: 'stages',
