@@ -1,5 +1,5 @@
-import { type ConvolutionPlan, STEM_COLUMNS } from './convolution.ts'
 import { CHUNK, ROW_BYTES } from './parts.ts'
+import { type ConvolutionPlan, STEM_COLUMNS } from './plan.ts'
 
 /** Elements of a row of operands in shared memory, and of the pieces of 16 bytes that the swizzle moves. */
 const ROW = ROW_BYTES / 2

@@ -3,12 +3,8 @@ import { mkdtempSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import fc from 'fast-check'
-import {
-  type ConvolutionKernel,
-  convolutionPtx,
-  planConvolution,
-  STEM_COLUMNS,
-} from '../../kernels/hopper/convolution.ts'
+import { convolutionPtx } from '../../kernels/hopper/convolution.ts'
+import { type ConvolutionKernel, planConvolution, STEM_COLUMNS } from '../../kernels/hopper/plan.ts'
 import { packStemWeights, packWeights } from '../../kernels/hopper/weights.ts'
 import { makeArchitecture, R2PLUS1D_18 } from '../../models/architecture.ts'
 import { seededNetwork } from '../../models/seeded.ts'

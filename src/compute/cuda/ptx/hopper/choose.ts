@@ -1,10 +1,10 @@
+import { ROW_BYTES } from '../../../../../kernels/hopper/parts.ts'
 import {
   type ConvolutionKernel,
   type ConvolutionPlan,
   type Load,
   planConvolution,
-} from '../../../../../kernels/hopper/convolution.ts'
-import { ROW_BYTES } from '../../../../../kernels/hopper/parts.ts'
+} from '../../../../../kernels/hopper/plan.ts'
 import type { Convolution } from '../../../../../models/network.ts'
 import { columnsOf, framePlaces, type Lying, lyingBytes, pitchOf } from './places.ts'
 

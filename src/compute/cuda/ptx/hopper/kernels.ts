@@ -3,13 +3,9 @@ import { Kernel, loadModule, unloadModule } from '../../../../../ffi/cuda/module
 import { Owner } from '../../../../../ffi/cuda/owner.ts'
 import { im2colMap, type MappedTensor, tiledMap, type Visits } from '../../../../../ffi/cuda/tensor-map.ts'
 import type { CUstream, DevicePointer } from '../../../../../ffi/cuda/types.ts'
-import {
-  CONVOLUTION_PARAMETERS,
-  type ConvolutionPlan,
-  convolutionPtx,
-  STEM_PIXELS,
-} from '../../../../../kernels/hopper/convolution.ts'
+import { CONVOLUTION_PARAMETERS, convolutionPtx } from '../../../../../kernels/hopper/convolution.ts'
 import { CHUNK } from '../../../../../kernels/hopper/parts.ts'
+import { type ConvolutionPlan, STEM_PIXELS } from '../../../../../kernels/hopper/plan.ts'
 import { type HopperChoice, type HopperProblem, tilesOf } from './choose.ts'
 import { framePlaces, type Lying, pitchOf } from './places.ts'
 
