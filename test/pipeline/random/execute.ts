@@ -46,8 +46,8 @@ export function planOf(run: RandomRun): { plan: Plan; settings: RunSettings } {
     settings,
     queueSize: run.queueSize,
     videos: run.requests,
-    bulk: run.intervalMs === 0,
-    perGpuQueue: false,
+    bulk: run.intervalMs === 0 && run.concurrency === undefined,
+    perGpuQueue: run.perGpuQueue,
     device: 'cpu' as const,
   }
   return { plan: makePlan(config, options, { driver: false, gpus: 0 }), settings }
@@ -82,6 +82,7 @@ export async function execute(run: RandomRun, pool: Pool, fault?: Fault): Promis
       overload,
       ledger: handle,
       schedule: drawSchedule(arrival, { videos: run.requests, seed: run.seed }),
+      ...(run.concurrency !== undefined && { closedLoop: { concurrency: run.concurrency } }),
       requestVideo: new Uint32Array(run.requests),
       videos: ['none'],
       ...(fault?.kind === 'hang' && { stallMs: STALL_MS }),

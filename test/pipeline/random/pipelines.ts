@@ -7,6 +7,10 @@ export interface RandomRun {
   requests: number
   /** Between arrivals, in ms; 0: all at once. */
   intervalMs: number
+  /** In place of arrivals: so many requests in flight. */
+  concurrency: number | undefined
+  /** Queues for each device in place of the file's. */
+  perGpuQueue: boolean
   queueSize: number
   batch: number
   delayMs: number
@@ -98,6 +102,8 @@ export const randomRun: fc.Arbitrary<RandomRun> = fc
     inFlight: fc.integer({ min: 1, max: 2 }),
     requests: fc.integer({ min: 1, max: 24 }),
     intervalMs: fc.constantFrom(0, 0, 0.05, 0.2),
+    concurrency: fc.constantFrom(undefined, undefined, undefined, 1, 2, 5),
+    perGpuQueue: fc.nat(7).map(chance => chance === 0),
     queueSize: fc.constantFrom(1, 2, 3, 200, 200),
     batch: fc.integer({ min: 1, max: 4 }),
     delayMs: fc.constantFrom(0, 0.2, 1),
