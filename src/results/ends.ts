@@ -12,7 +12,7 @@ export class Ends {
   readonly #leavesAfter: number[][]
 
   constructor(
-    readonly ledger: Ledger,
+    readonly ledger: Pick<Ledger, 'state' | 'finish' | 'fail' | 'leaves'>,
     readonly steps: readonly StepFlow[],
     /** Of a closed loop: a request that is over gives its permit back. */
     readonly permits?: { release(): void },

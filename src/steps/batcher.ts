@@ -20,7 +20,7 @@ type BatcherOptions = v.InferOutput<typeof batcherOptions>
 const rowsOf = ({ shares }: Item): number => shares.reduce((sum, { clips }) => sum + clips, 0)
 
 /** Items in their order, in as few groups as hold `most` rows each; an item that has more is a group by itself. */
-function groupsWithin(items: readonly Item[], most: number): Item[][] {
+export function groupsWithin(items: readonly Item[], most: number): Item[][] {
   const groups: Item[][] = []
   let rows = Number.POSITIVE_INFINITY
   for (const item of items) {

@@ -20,6 +20,19 @@ const options = v.pipe(
 )
 type Options = v.InferOutput<typeof options>
 
+/** How many clips a request gives: the same in every run of the seed. */
+export function clipsDrawn(
+  {
+    num_clips_population: population,
+    num_clips_weights: weights,
+  }: Pick<Options, 'num_clips_population' | 'num_clips_weights'>,
+  seed: number,
+  request: number,
+): number {
+  if (population.length === 1) return population[0]!
+  return drawWeighted({ population, weights }, Rng.of(seed, 'clips', request))
+}
+
 class SyntheticLoader implements StepInstance {
   readonly #options: Options
   readonly #service: Service
@@ -32,19 +45,13 @@ class SyntheticLoader implements StepInstance {
   run(items: readonly Item[], emit: Emit): void {
     for (const item of items) {
       const share = item.shares[0]!
-      const clips = this.#clips(share.request)
+      const clips = clipsDrawn(this.#options, this.context.settings.seed, share.request)
       const out: Item = { shares: [{ ...share, clips }], ...this.context.allocate(clips), values: [] }
       this.context.view(out, 0).fill(share.request)
       this.#service.take(share.request, clips)
       this.context.note(share.request, { clips, framesNeeded: 0, framesDecoded: 0, decoder: 'synthetic' })
       emit(out)
     }
-  }
-
-  #clips(request: number): number {
-    const { num_clips_population: population, num_clips_weights: weights } = this.#options
-    if (population.length === 1) return population[0]!
-    return drawWeighted({ population, weights }, Rng.of(this.context.settings.seed, 'clips', request))
   }
 }
 

@@ -49,6 +49,21 @@ export function drawService(time: ServiceTime, rng: () => Rng): number {
   return least + (most - least) * rng().next()
 }
 
+/**
+ * Milliseconds that a call of a synthetic step takes: the same in every run of the seed.
+ * @param request the first of the call
+ * @param clips of all its items
+ */
+export function serviceMs(
+  { service_ms, service_ms_per_clip }: ServiceOptions,
+  seed: number,
+  step: number,
+  request: number,
+  clips: number,
+): number {
+  return drawService(service_ms, () => Rng.of(seed, 'service', step, request)) + clips * service_ms_per_clip
+}
+
 /** The last part of a wait is spent watching the clock: a thread that sleeps wakes up late. */
 const WATCHED_NS = 200_000
 
@@ -64,9 +79,8 @@ export class Service {
 
   /** @param request - the first of a call: the same request takes the same time in every run of the seed */
   take(request: number, clips: number): void {
-    const { service_ms, service_ms_per_clip, busy } = this.options
-    const drawn = drawService(service_ms, () => Rng.of(this.seed, 'service', this.step, request))
-    const ns = 1e6 * (drawn + clips * service_ms_per_clip)
+    const { busy } = this.options
+    const ns = 1e6 * serviceMs(this.options, this.seed, this.step, request, clips)
     if (ns === 0) return
     const end = monotonicNs() + ns
     if (!busy && ns > WATCHED_NS) Atomics.wait(this.#never, 0, 0, (ns - WATCHED_NS) / 1e6)

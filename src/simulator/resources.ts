@@ -1,0 +1,87 @@
+import { type Body, type Clock, Waiters, type Wake } from './clock.ts'
+import { EventHeap } from './events.ts'
+
+/** What calls of several instances share: a GPU's compute, its decoders, the host's cores. */
+export interface Resource {
+  /** Takes as long as `ns` of one server's work takes here. */
+  use(ns: number): Body
+}
+
+/** So many servers, each of which finishes what it began; who comes first is served first. */
+export class FifoServers implements Resource {
+  #idle: number
+  readonly #waiting: Waiters
+
+  constructor(
+    readonly clock: Clock,
+    servers: number,
+  ) {
+    this.#idle = servers
+    this.#waiting = new Waiters(clock)
+  }
+
+  *use(ns: number): Body {
+    if (this.#idle > 0) this.#idle--
+    else {
+      // Whoever wakes it leaves it the server: nobody comes between.
+      this.#waiting.join()
+      yield
+    }
+    yield* this.clock.sleepUntil(this.clock.now + ns)
+    if (!this.#waiting.wakeOne()) this.#idle++
+  }
+}
+
+/** So many servers that all calls share evenly: each gets one at most, and less where there are more calls. */
+export class SharedServers implements Resource {
+  /** Work that each call has had since the start, in ns: a call is done when this has grown by its own work. */
+  #served = 0
+  #since = 0
+  #minded = false
+  readonly #ends = new EventHeap<Wake>()
+  readonly #changed: Waiters
+
+  constructor(
+    readonly clock: Clock,
+    readonly servers: number,
+  ) {
+    this.#changed = new Waiters(clock)
+  }
+
+  *use(ns: number): Body {
+    if (ns === 0) return
+    this.#advance()
+    this.#ends.push(this.#served + ns, this.clock.suspension())
+    if (this.#minded) this.#changed.wakeOne()
+    else this.clock.start(this.#mind())
+    this.#minded = true
+    yield
+  }
+
+  #advance(): void {
+    const { now } = this.clock
+    if (this.#ends.size > 0) this.#served += (now - this.#since) / this.#slowness
+    this.#since = now
+  }
+
+  /** How much longer a call takes than alone. */
+  get #slowness(): number {
+    return Math.max(1, this.#ends.size / this.servers)
+  }
+
+  /** While there are calls: wakes each when it is done, however often others come between. */
+  *#mind(): Body {
+    while (this.#ends.size > 0) {
+      const end = this.#ends.nextTime
+      const due = this.clock.now + Math.max(0, end - this.#served) * this.#slowness
+      this.#changed.join(due)
+      yield
+      this.#advance()
+      if (this.clock.now < due) continue
+      // Rounding must not keep a call here whose time has come.
+      this.#served = Math.max(this.#served, end)
+      this.clock.wake(this.#ends.pop())
+    }
+    this.#minded = false
+  }
+}

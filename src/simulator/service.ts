@@ -1,0 +1,72 @@
+import type { Instance } from '../pipeline/plan.ts'
+import { Rng } from '../rng.ts'
+import { clipsDrawn } from '../steps/synthetic/loader.ts'
+import { drawService, type ServiceOptions, type ServiceTime, serviceMs } from '../steps/synthetic/service.ts'
+
+/** One call of a step. */
+export interface Call {
+  instance: Instance
+  /** The first request of it. */
+  request: number
+  /** Items joined to a batch, and clips of them all. */
+  items: number
+  clips: number
+}
+
+/** How long steps take, and what they make. Each must depend on its arguments alone: then runs can be repeated. */
+export interface ServiceModel {
+  /** Milliseconds that a call takes where nothing disturbs it. */
+  ms(call: Call): number
+  /** Clips that the first step makes of a request. */
+  clips(instance: Instance, request: number): number
+  /** Which of the simulation's resources a call works on, by name; undefined if it disturbs nobody. */
+  resource?(instance: Instance): string | undefined
+}
+
+/** Synthetic steps, which say themselves how long they take; all other kinds take no time. */
+export function syntheticService(seed: number, busyOn?: string): ServiceModel {
+  const optionsOf = (instance: Instance): ServiceOptions => instance.options as unknown as ServiceOptions
+  return {
+    ms({ instance, request, clips }) {
+      if (!('service_ms' in instance.options)) return 0
+      return serviceMs(optionsOf(instance), seed, instance.step, request, clips)
+    },
+    clips: ({ options }, request) =>
+      clipsDrawn(options as unknown as Parameters<typeof clipsDrawn>[0], seed, request),
+    resource: instance => (optionsOf(instance).busy ? busyOn : undefined),
+  }
+}
+
+/** How long a step's calls took when they were measured, or are taken to take. */
+export interface MeasuredCall {
+  step: number
+  items: number
+  clips: number
+  /** Several measured times are drawn from: `{ of: [...] }`. */
+  time: ServiceTime
+}
+
+const keyOf = (step: number, items: number, clips: number): string => `${step}/${items}/${clips}`
+
+/**
+ * Steps that take as long as was measured for the same step, items and clips.
+ * @throws {RangeError} (its `ms`) for a call that nobody measured
+ */
+export function measuredService(
+  calls: readonly MeasuredCall[],
+  seed: number,
+  clips: ServiceModel['clips'],
+): ServiceModel {
+  const times = new Map(calls.map(({ step, items, clips, time }) => [keyOf(step, items, clips), time]))
+  return {
+    ms({ instance: { step }, request, items, clips }) {
+      const time = times.get(keyOf(step, items, clips))
+      if (time === undefined)
+        throw new RangeError(
+          `step ${step} was not measured with ${items} items of ${clips} clips: measure it, or leave this out`,
+        )
+      return drawService(time, () => Rng.of(seed, 'service', step, request))
+    },
+    clips,
+  }
+}

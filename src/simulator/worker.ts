@@ -1,0 +1,165 @@
+import type { Instance } from '../pipeline/plan.ts'
+import { keepShares, splitItem } from '../pipeline/segments.ts'
+import type { Item } from '../queue/item.ts'
+import { type Selector, selectorOf } from '../steps/selectors.ts'
+import type { Body } from './clock.ts'
+import type { SimulatedQueue } from './queue.ts'
+import { type SimulatedStep, simulatedStep } from './steps.ts'
+import { release, retain, type World } from './world.ts'
+
+/** One thread of an instance: takes, waits, hands on and gives back when `src/pipeline/runner.ts` does. */
+export class SimulatedWorker {
+  readonly #input: SimulatedQueue
+  readonly #outputs: SimulatedQueue[]
+  readonly #routes: Selector[]
+  readonly #step: SimulatedStep
+  readonly #delayNs: number
+  /** Parts that any group of this step makes of an item. */
+  readonly #mostSegments: number
+  readonly #leaf: number
+
+  constructor(
+    readonly world: World,
+    readonly instance: Instance,
+    readonly worker: number,
+  ) {
+    const { plan, queues, settings } = world
+    const { readers, segments, kind, sources } = plan.steps[instance.step]!
+    this.#input = queues[instance.inQueue]!
+    this.#outputs = instance.outQueues.map(id => queues[id]!)
+    this.#routes = readers.map((_, reader) => this.#route(reader, this.#outputs.length / readers.length))
+    this.#mostSegments = segments
+    this.#leaf = plan.steps.filter(({ last }) => last).findIndex(({ index }) => index === instance.step)
+    const own = instance.options.max_batch_delay_ms
+    this.#delayNs = (typeof own === 'number' ? own : settings.maxBatchDelayMs) * 1e6
+    this.#step = simulatedStep(kind, {
+      instance,
+      slots: instance.slots > 0 ? world.slots[instance.id] : undefined,
+      sources: Math.max(1, sources.length),
+      service: world.service,
+      serve: (request, items, clips) => this.#serve(request, items, clips),
+      emit: item => this.#emit(item),
+    })
+  }
+
+  #route(reader: number, queues: number): Selector {
+    const first = reader * queues
+    const { device, outQueues, selector, selectorOptions } = this.instance
+    const { instances } = this.world.plan
+    const near = outQueues.map(id => instances.some(taker => taker.inQueue === id && taker.device === device))
+    const select = selectorOf(selector, {
+      queues,
+      depth: index => this.#outputs[first + index]!.depth,
+      full: index => this.#outputs[first + index]!.depth >= this.#outputs[first + index]!.capacity,
+      near: index => near[first + index]!,
+      options: selectorOptions,
+    })
+    return item => first + select(item)
+  }
+
+  *run(): Body {
+    for (;;) {
+      const items = yield* this.#takeBatch()
+      if (!items) break
+      const timely = this.#timely(items)
+      for (let first = 0; first < timely.length; first += this.instance.batch)
+        yield* this.#runItems(timely.slice(first, first + this.instance.batch))
+    }
+    for (const queue of new Set(this.#outputs)) queue.close()
+  }
+
+  *#takeBatch(): Body<Item[] | undefined> {
+    const { clock } = this.world
+    const first = yield* this.#input.take()
+    if (!first) return undefined
+    const items = this.#timely([first])
+    if (items.length === 0) return items
+    const deadline = clock.now + this.#delayNs
+    while (items.length < this.instance.batch) {
+      const more = yield* this.#input.take(deadline)
+      if (!more) break
+      items.push(...this.#timely([more]))
+    }
+    return items
+  }
+
+  /** Of items that were taken, those requests that have not failed and are not too late. */
+  #timely(items: readonly Item[]): Item[] {
+    return items.flatMap(item => {
+      if (item.shares.every(({ request }) => this.#goesOn(request))) return [item]
+      const kept = keepShares(item, ({ request }) => this.#goesOn(request))
+      if (kept.length === 0) release(this.world, item)
+      else retain(this.world, item, kept.length - 1)
+      return kept
+    })
+  }
+
+  #goesOn(request: number): boolean {
+    const { outcomes, overload, clock, intended } = this.world
+    const { step } = this.instance
+    if (!outcomes.ends.awaits(request, step)) return false
+    if (clock.now - intended[request]! <= overload.timeoutNs) return true
+    outcomes.lose(request, step, 'timeout')
+    return false
+  }
+
+  *#runItems(items: readonly Item[]): Body {
+    const { clock, served } = this.world
+    const beginNs = clock.now
+    yield* this.#step(items)
+    for (const item of items) release(this.world, item)
+    if (!served) return
+    const requests = items.flatMap(({ shares }) => shares.map(({ request }) => request))
+    served({ instance: this.instance.id, worker: this.worker, requests, beginNs, endNs: clock.now })
+  }
+
+  *#serve(request: number, items: number, clips: number): Body {
+    const { clock, service, resources, calls, busyNs } = this.world
+    const { instance } = this
+    const ns = 1e6 * service.ms({ instance, request, items, clips })
+    const name = service.resource?.(instance)
+    const resource = name === undefined ? undefined : resources.get(name)
+    const beginNs = clock.now
+    if (resource) yield* resource.use(ns)
+    else yield* clock.sleepUntil(beginNs + ns)
+    calls[instance.id]!++
+    busyNs[instance.id]! += clock.now - beginNs
+  }
+
+  *#emit(item: Item): Body {
+    if (this.#outputs.length === 0) {
+      const { ends } = this.world.outcomes
+      for (const { request } of item.shares) ends.finish(request, [], this.#leaf)
+      release(this.world, item)
+      return
+    }
+    const parts = splitItem(item, this.instance.segments, this.#mostSegments)
+    retain(this.world, item, parts.length * this.#routes.length - 1)
+    for (const route of this.#routes) {
+      // As in RnB, the parts of an item go where the item goes.
+      const queue = route(item)
+      for (const part of parts) yield* this.#send(part, queue)
+    }
+  }
+
+  *#send(item: Item, index: number): Body {
+    const output = this.#outputs[index]!
+    const queue = this.instance.outQueues[index]!
+    const { onFull } = this.world.overload
+    while (!output.put(item)) {
+      if (onFull === 'drop') {
+        this.#drop(item, queue)
+        return
+      }
+      if (onFull === 'abort') this.world.full(queue, item.shares[0]!.request)
+      yield* output.awaitRoom()
+    }
+  }
+
+  #drop(item: Item, queue: number): void {
+    const { plan, outcomes } = this.world
+    const { step } = plan.instances.find(({ inQueue }) => inQueue === queue)!
+    for (const { request } of item.shares) outcomes.lose(request, step, 'queue_full')
+    release(this.world, item)
+  }
+}

@@ -1,0 +1,51 @@
+import type { Overload } from '../client/overload.ts'
+import type { Plan } from '../pipeline/plan.ts'
+import type { Item } from '../queue/item.ts'
+import type { RunSettings } from '../steps/step.ts'
+import type { Clock } from './clock.ts'
+import type { Outcomes } from './outcome.ts'
+import type { SimulatedQueue } from './queue.ts'
+import type { Resource } from './resources.ts'
+import type { ServiceModel } from './service.ts'
+import type { SimulatedSlots } from './slots.ts'
+
+/** A call of a step that has ended. */
+export interface Served {
+  instance: number
+  worker: number
+  /** One for each share of the call. */
+  requests: number[]
+  beginNs: number
+  endNs: number
+}
+
+/** What the simulated threads share. */
+export interface World {
+  plan: Plan
+  settings: Pick<RunSettings, 'maxBatchDelayMs'>
+  overload: Overload
+  clock: Clock
+  queues: readonly SimulatedQueue[]
+  /** By instance. */
+  slots: readonly SimulatedSlots[]
+  outcomes: Outcomes
+  /** Float64 ns after the start. */
+  intended: Float64Array
+  service: ServiceModel
+  resources: ReadonlyMap<string, Resource>
+  /** By instance: calls, and the time that they took, in ns. */
+  calls: Float64Array
+  busyNs: Float64Array
+  served?(call: Served): void
+  /** A queue was full, and that ends the run. */
+  full(queue: number, request: number): void
+}
+
+/** Those who hold an item's slots are done with it. */
+export function release({ slots }: World, { tensors }: Item): void {
+  for (const { pool, slot } of tensors) slots[pool]!.release(slot)
+}
+
+export function retain({ slots }: World, { tensors }: Item, more: number): void {
+  for (const { pool, slot } of tensors) slots[pool]!.retain(slot, more)
+}
