@@ -30,6 +30,12 @@ function simulatedRun(run: RandomRun, { plan, settings }: ReturnType<typeof plan
   })
 }
 
+/** With times as their bits: no NaN equals another. */
+const bits = (result: ReturnType<typeof simulate>) => ({
+  ...result,
+  endNs: new BigUint64Array(result.endNs.slice().buffer),
+})
+
 test('any pipeline ends, loses nothing, keeps its bounds, and does the same again', () => {
   let plans = 0
   fc.assert(
@@ -42,7 +48,7 @@ test('any pipeline ends, loses nothing, keeps its bounds, and does the same agai
       plan.queues.forEach(({ capacity }, id) => {
         expect(result.highWater[id]).toBeLessThanOrEqual(capacity)
       })
-      expect(simulatedRun(run, planning)).toEqual(result)
+      expect(bits(simulatedRun(run, planning))).toEqual(bits(result))
       if (result.ending.kind === 'full') {
         expect(run.onFull).toBe('abort')
         expect(result.highWater[result.ending.queue]).toBe(plan.queues[result.ending.queue]!.capacity)
