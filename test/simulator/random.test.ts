@@ -27,6 +27,7 @@ function simulatedRun(run: RandomRun, { plan, settings }: ReturnType<typeof plan
     overload: { onFull: run.onFull, timeoutNs: run.timeoutMs * 1e6 },
     schedule: drawSchedule(arrival, { videos: run.requests, seed: run.seed }),
     service: syntheticService(run.seed),
+    ...(run.concurrency !== undefined && { concurrency: run.concurrency }),
   })
 }
 
