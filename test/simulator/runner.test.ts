@@ -88,6 +88,8 @@ test.each(cases)(
       classes: 7,
       requests: 32,
       intervalMs: 0,
+      concurrency: undefined,
+      perGpuQueue: false,
       queueSize: 64,
       batch,
       delayMs,
