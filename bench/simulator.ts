@@ -1,10 +1,10 @@
 /**
- * The simulator beside the program: synthetic steps of known durations in both, and how fast it is. `bun bench/simulator.ts`
+ * The simulator beside the program: synthetic steps of known durations in both, and how fast it is. `bun bench/simulator.ts [WORD]`
  * writes a line of JSON for each pipeline to standard output: throughput, p50 and p99 of the latency from the intended
  * arrival, measured and simulated, and by how much they differ.
  */
 import { mkdtempSync, rmSync, writeFileSync } from 'node:fs'
-import { cpus, tmpdir } from 'node:os'
+import { cpus, loadavg, tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { drawSchedule } from '../src/client/schedule.ts'
 import { builtin } from '../src/pipeline/builtin.ts'
@@ -140,11 +140,10 @@ const percent = (a: number, b: number): number => Number((100 * (a / b - 1)).toF
 const median = (values: readonly number[]): number => values.toSorted((a, b) => a - b)[values.length >> 1]!
 
 const folder = mkdtempSync(join(tmpdir(), 'rnb-simulator-'))
-console.error(
-  `${cpus().length} x ${cpus()[0]?.model}, bun ${Bun.version}, load ${(await import('node:os')).loadavg()[0]}`,
-)
+console.error(`${cpus().length} x ${cpus()[0]?.model}, bun ${Bun.version}, load ${loadavg()[0]}`)
 try {
-  for (const of of cases) {
+  const only = process.argv[2]
+  for (const of of cases.filter(({ name }) => only === undefined || name.includes(only))) {
     const run = simulated(of)
     const ms = (ns: Float64Array) => Array.from(ns, value => value / 1e6)
     const predicted = figures(ms(run.intendedNs), ms(run.endNs))
@@ -166,6 +165,8 @@ try {
         runs: RUNS,
         simulated: predicted,
         measured: real,
+        each: runs,
+        load: loadavg()[0],
         errorsPercent: errors,
       }),
     )
