@@ -28,6 +28,13 @@ export const queueWords = (queue: PlannedQueue): number =>
 /** A request, and which of the last steps is done with it. */
 export const RESULT_WORDS = 2
 
+/**
+ * Calls of a step after which its thread's garbage is collected, a pause of some milliseconds: JavaScriptCore counts
+ * shared memory (queues, weights, slots) as each thread's own, and lets garbage grow in proportion to that.
+ */
+const COLLECT_IDLE = 4000
+const COLLECT_BUSY = 8000
+
 /** One instance of a step in its worker: takes items, runs the step on batches of them, hands its outputs on. */
 class Runner {
   readonly #control: Control
@@ -59,6 +66,8 @@ class Runner {
   /** Items joined to a batch at most, and the longest that the first of them waits. */
   readonly #batch: number
   readonly #delayNs: number
+  /** Calls since garbage was collected. */
+  #uncollected = 0
 
   readonly shared: SharedRun
   readonly instance: Instance
@@ -148,6 +157,7 @@ class Runner {
     const emit = (item: Item) => this.#emit(item)
     try {
       for (;;) {
+        this.#collectGarbage()
         if (step.settle && this.#input.depth === 0)
           await this.#trace.timed('settle', () => this.#watched(() => step.settle!(emit)))
         const items = this.#takeBatch()
@@ -169,6 +179,14 @@ class Runner {
     } finally {
       this.#calls.end()
     }
+  }
+
+  /** At a moment when nothing waits, if there is one. */
+  #collectGarbage(): void {
+    const least = this.#input.depth === 0 ? COLLECT_IDLE : COLLECT_BUSY
+    if (++this.#uncollected < least) return
+    this.#uncollected = 0
+    Bun.gc(true)
   }
 
   /**
