@@ -9,6 +9,7 @@ import {
 import { type CUstream, offset } from '../../ffi/cuda/types.ts'
 import type { Item, TensorRef } from '../queue/item.ts'
 import { SlotPool } from '../queue/slots.ts'
+import { WOULD_BLOCK } from '../queue/status.ts'
 import { ELEMENT_BYTES, elements } from '../queue/tensor.ts'
 import type { Ends } from '../results/ends.ts'
 import type { Ledger } from '../results/ledger.ts'
@@ -66,16 +67,23 @@ export class InstanceMemory {
   /**
    * One free slot for each output tensor, `clips` rows of it. On a GPU, what this worker's stream is asked from now on
    * waits for those who read the slots before.
+   * @param waiting does what waits for a slot where none is free
    * @throws {Stopped}
    */
-  allocate(clips: number): { tensors: TensorRef[] } {
+  allocate(
+    clips: number,
+    waiting: (wait: () => number) => number = wait => wait(),
+  ): { tensors: TensorRef[] } {
     const tensors = this.#own.map(id => {
       const { spec, gpu } = this.shared.pools[id]!
       if (clips > spec.shape[0]!)
         throw new RangeError(
           `${clips} clips asked of a slot of ${spec.shape.join(' x ')} (${this.instance.name})`,
         )
-      const slot = this.#pools[id]!.acquire()
+      const pool = this.#pools[id]!
+      // Another thread of the instance may take the last one at any moment: what counts is that this one has to wait.
+      const free = pool.tryAcquire()
+      const slot = free === WOULD_BLOCK ? waiting(() => pool.acquire()) : free
       if (slot < 0) throw new Stopped()
       if (gpu) for (const events of Object.values(gpu.done)) waitForEvent(this.gpu!.stream, events[slot]!)
       const ref = { pool: id, slot, row: 0, shape: [clips, ...spec.shape.slice(1)] }
@@ -255,9 +263,7 @@ export function stepContext(
     view: (item, tensor) => memory.view(item, tensor),
     hasRoom: () => memory.hasRoom(),
     allocate: clips =>
-      memory.hasRoom()
-        ? memory.allocate(clips)
-        : trace.timed('wait for a slot', () => calls.pause(() => memory.allocate(clips))),
+      memory.allocate(clips, wait => trace.timed('wait for a slot', () => calls.pause(wait))),
     remark: message => tell({ type: 'note', message }),
     warn: message => tell({ type: 'warning', message }),
     note: (request: number, facts: RequestFacts) => ledger.note(request, facts),

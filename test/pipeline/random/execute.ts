@@ -53,8 +53,11 @@ export function planOf(run: RandomRun): { plan: Plan; settings: RunSettings } {
   return { plan: makePlan(config, options, { driver: false, gpus: 0 }), settings }
 }
 
-/** Runs it with the program's own queues, client and runners, to its end. */
-export async function execute(run: RandomRun, pool: Pool, fault?: Fault): Promise<Executed> {
+/**
+ * Runs it with the program's own queues, client and runners, to its end.
+ * @param watched whether a call may take no longer than STALL_MS
+ */
+export async function execute(run: RandomRun, pool: Pool, fault?: Fault, watched = false): Promise<Executed> {
   const { plan, settings } = planOf(run)
   const handle = Ledger.create({
     requests: run.requests,
@@ -85,7 +88,7 @@ export async function execute(run: RandomRun, pool: Pool, fault?: Fault): Promis
       ...(run.concurrency !== undefined && { closedLoop: { concurrency: run.concurrency } }),
       requestVideo: new Uint32Array(run.requests),
       videos: ['none'],
-      ...(fault?.kind === 'hang' && { stallMs: STALL_MS }),
+      ...((watched || fault?.kind === 'hang') && { stallMs: STALL_MS }),
       startWorker(data) {
         shared = data.shared
         return pool.start(data, fault)

@@ -145,3 +145,39 @@ test(`${HANGS} random pipelines with a step that hangs: the run ends with its na
   )
   expect(hung).toBe(HANGS)
 })
+
+test('who waits for a slot or for room is not taken for one that hangs', async () => {
+  // Twelve threads share one slot, and each call of the network holds it for a quarter of what a call may take.
+  const service_ms = STALL_MS / 4
+  const run: RandomRun = {
+    pipeline: [
+      {
+        model: 'synthetic-loader',
+        queue_groups: [{ gpus: [-1], out_queues: [0], num_shared_tensors: 1 }],
+        num_clips_population: [1],
+        num_clips_weights: [1],
+        in_flight: 12,
+      },
+      {
+        model: 'synthetic-network',
+        queue_groups: [{ gpus: [-1], in_queue: 0 }],
+        num_classes: 7,
+        service_ms,
+      },
+    ],
+    classes: 7,
+    requests: 16,
+    intervalMs: 0,
+    concurrency: undefined,
+    perGpuQueue: false,
+    queueSize: 16,
+    batch: 1,
+    delayMs: 0,
+    onFull: 'wait',
+    timeoutMs: Number.POSITIVE_INFINITY,
+    seed: 1,
+  }
+  const executed = await execute(run, pool, undefined, true)
+  expect(executed.ending).toEqual({ kind: 'finished' })
+  expectOutcomes(run, executed)
+})
