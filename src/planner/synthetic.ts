@@ -76,7 +76,7 @@ export class SyntheticPredictor implements Predictor {
     return name in this.machine.gpu ? `gpu ${device} ${name}` : undefined
   }
 
-  demand({ config: file, step, device, mostBatch }: Placing, { requests, seed }: Load): Demand {
+  demand({ config: file, step, device, mostBatch }: Placing, { requests, seed }: Load): Demand[] {
     const config = checkConfig(file, builtin, { name: 'the plan', folder: '/' })
     const [loader, own] = [config.steps[0]!.groups[0]!, config.steps[step]!.groups[0]!]
     const service = serviceOf(own.options)
@@ -99,7 +99,8 @@ export class SyntheticPredictor implements Predictor {
     const least = items[0] ?? 0
     const resource = this.#resource({ device, step, options: own.options })
     const shared = resource === undefined ? {} : { [resource.split(' ').at(-1)!]: threadMs }
-    return {
+    const way: Demand = {
+      threads: Number(own.options.in_flight ?? 1),
       threadMs,
       gpu: device === CPU ? {} : shared,
       host: device === CPU ? shared : {},
@@ -108,5 +109,6 @@ export class SyntheticPredictor implements Predictor {
           (joined > 1 ? least : draw) + Math.max(...parts[request]!) * service.service_ms_per_clip,
       ),
     }
+    return [way]
   }
 }

@@ -71,6 +71,8 @@ export interface Placing {
  * anything can cost less, a bound made of it would not hold.
  */
 export interface Demand {
+  /** Threads of an instance that take calls this way. */
+  threads: number
   /** Milliseconds of a thread of the instance, for each request. */
   threadMs: number
   /** Milliseconds of one server of what its GPU shares, for each request; empty on the CPU. */
@@ -86,8 +88,12 @@ export interface Predictor {
   readonly machine: Machine
   /** @throws {UsageError} if the arrangement is none that the program would run */
   predict(arrangement: Arrangement, load: Load): Prediction
-  /** @throws {UsageError} if such a step cannot stand there */
-  demand(placing: Placing, load: Load): Demand
+  /**
+   * One way for each kind of threads that an instance has: those that keep a GPU's decoders busy and those that decode
+   * on the host cost different things. Each call takes one of them.
+   * @throws {UsageError} if such a step cannot stand there
+   */
+  demand(placing: Placing, load: Load): Demand[]
   /** Why an arrangement does not fit the machine's memory; undefined if it does, or that is not known. */
   overflow?(arrangement: Arrangement): string | undefined
 }

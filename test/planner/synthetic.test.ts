@@ -101,16 +101,16 @@ describe('a predictor of synthetic steps', () => {
           const arrangement = arranged(pipeline, batch)
           const { videosPerS, p99Ms } = predictor.predict(arrangement, load)
           const { config } = arrangement
-          const [first, second] = [
+          const [[first], [second]] = [
             predictor.demand({ config, step: 0, device: -1, mostBatch: batch }, load),
             predictor.demand({ config, step: 1, device: 0, mostBatch: batch }, load),
           ]
           const rounding = 1 + 1e-9
-          expect(videosPerS * first.threadMs).toBeLessThanOrEqual(1000 * loaders * rounding)
-          expect(videosPerS * (first.host.cores ?? 0)).toBeLessThanOrEqual(1000 * rounding)
-          expect(videosPerS * second.threadMs).toBeLessThanOrEqual(1000 * networks * rounding)
-          expect(videosPerS * (second.gpu.compute ?? 0)).toBeLessThanOrEqual(1000 * rounding)
-          const least = first.leastMs.map((ms, request) => ms + second.leastMs[request]!).sort()
+          expect(videosPerS * first!.threadMs).toBeLessThanOrEqual(1000 * loaders * rounding)
+          expect(videosPerS * (first!.host.cores ?? 0)).toBeLessThanOrEqual(1000 * rounding)
+          expect(videosPerS * second!.threadMs).toBeLessThanOrEqual(1000 * networks * rounding)
+          expect(videosPerS * (second!.gpu.compute ?? 0)).toBeLessThanOrEqual(1000 * rounding)
+          const least = first!.leastMs.map((ms, request) => ms + second!.leastMs[request]!).sort()
           expect(p99Ms * rounding).toBeGreaterThanOrEqual(least[Math.ceil(0.99 * 60) - 1]!)
         },
       ),
