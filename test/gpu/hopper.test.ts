@@ -157,26 +157,20 @@ describe.skipIf(!hopper)('kernels for compute capability 9.0 and the definition,
 
   const narrow = makeArchitecture({ widths: [8, 24, 40, 72], stemMid: 11, classes: 13 })
   const old = { layout: 'r2plus1d-pytorch' } as const
-  const NETWORKS: [
-    name: string,
-    Architecture,
-    frames: number,
-    size: number,
-    clips: number,
-    first?: number,
-  ][] = [
-    ['r2plus1d_18', R2PLUS1D_18, 8, 112, 2],
-    ['r2plus1d_18, 16 frames', R2PLUS1D_18, 16, 112, 1],
-    ['r2plus1d_34', R2PLUS1D_34, 8, 112, 1],
-    ["R2Plus1D-PyTorch's layout", makeArchitecture(old), 8, 112, 1],
-    ['few channels, 5 frames of 50 x 50', narrow, 5, 50, 3],
-    ['few channels, one frame of 33 x 33', narrow, 1, 33, 2],
-    ['13 and 7 places a row', narrow, 3, 26, 2],
-    ['few channels, 65 clips', narrow, 8, 28, 65],
-    // Features from another step lie without padding, and are added too.
-    ['layers 2 to 5', R2PLUS1D_18, 8, 112, 2, 2],
-    ['few channels, layers 2 to 5', narrow, 6, 16, 2, 2],
-  ]
+  const NETWORKS: [name: string, Architecture, frames: number, size: number, clips: number, first: number][] =
+    [
+      ['r2plus1d_18', R2PLUS1D_18, 8, 112, 2, 1],
+      ['r2plus1d_18, 16 frames', R2PLUS1D_18, 16, 112, 1, 1],
+      ['r2plus1d_34', R2PLUS1D_34, 8, 112, 1, 1],
+      ["R2Plus1D-PyTorch's layout", makeArchitecture(old), 8, 112, 1, 1],
+      ['few channels, 5 frames of 50 x 50', narrow, 5, 50, 3, 1],
+      ['few channels, one frame of 33 x 33', narrow, 1, 33, 2, 1],
+      ['13 and 7 places a row', narrow, 3, 26, 2, 1],
+      ['few channels, 65 clips', narrow, 8, 28, 65, 1],
+      // Features from another step lie without padding, and are added too.
+      ['layers 2 to 5', R2PLUS1D_18, 8, 112, 2, 2],
+      ['few channels, layers 2 to 5', narrow, 6, 16, 2, 2],
+    ]
   test.each(NETWORKS)('%s', (_, architecture, frames, size, clips, first) => {
     const found = [...casesOf(architecture, frames, size, first).values()].flatMap(c =>
       check(c, clips, choicesOf(c.problem)),

@@ -92,10 +92,11 @@ class HopperNetwork {
     )
     const values = new Map(padded)
     const joined = picks(program)
-    const arena = planArena(lifetimes({ ...program, values, linear: undefined }, on.counts.at(-1)!, joined))
+    const clips = on.counts.at(-1)!
+    const arena = planArena(lifetimes({ ...program, values, linear: undefined }, clips, joined))
     const bytes = Math.max(256, arena.bytes)
     this.#offsets = arena.offsets
-    this.#memory = on.reserve(bytes, 'activations')
+    this.#memory = on.reserve(bytes, `activations of ${clips} clips`)
     fillBytes(this.#memory, 0xff, bytes, stream)
   }
 
