@@ -72,7 +72,9 @@ function lookAtThreads(pid: number, known: Map<string, ThreadTime>): void {
   }
 }
 
-const child = Bun.spawn([...command, '--results', '-', '--quiet'], { stdout: 'pipe', stderr: 'inherit' })
+// Without what makes a compiled executable act as `bun`.
+const env = { ...process.env, BUN_BE_BUN: undefined }
+const child = Bun.spawn([...command, '--results', '-', '--quiet'], { stdout: 'pipe', stderr: 'inherit', env })
 const threads = new Map<string, ThreadTime>()
 const watch = setInterval(() => {
   try {
