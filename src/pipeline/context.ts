@@ -250,6 +250,7 @@ export function stepContext(
     outputs: instance.outputs,
     batch: instance.batch,
     sources: Math.max(1, step.sources.length),
+    requests: requestVideo.length,
     video: request => shared.videos[requestVideo[request]!]!,
     arrived: request => ledger.intended(request),
     gpu: memory.gpu && {

@@ -96,7 +96,7 @@ function share(options: LaunchOptions, gpus: GpuMemory): SharedRun {
   const outputs = plan.instances.flatMap(instance => instance.outputs).length
   const workers = plan.instances.reduce((sum, instance) => sum + instance.workers, 0)
   const devices = [...new Set(plan.instances.map(({ device }) => device))].filter(device => device !== CPU)
-  const events = 2 * plan.queues.length + outputs + devices.length + 8
+  const events = 2 * plan.queues.length + outputs + devices.length + 10
   const control = new Control(Control.create(events))
   const pools: SharedPool[] = plan.instances.flatMap(instance =>
     instance.outputs.map((spec, output) => ({
@@ -123,6 +123,7 @@ function share(options: LaunchOptions, gpus: GpuMemory): SharedRun {
       },
     }),
     control: control.handle,
+    created: Barrier.create(workers, control),
     ready: Barrier.create(workers + 1, control),
     queues: plan.queues.map(queue =>
       Ring.create(queue.capacity, queueWords(queue), queue.producers, control),
@@ -194,12 +195,16 @@ export class Launch {
         const shared = sharedWith(this.#shared, instance)
         this.#start({ role: 'runner', name, shared, instance, worker })
       }
+    const created = new Barrier(this.#shared.created)
     const ready = new Barrier(this.#shared.ready)
     // A pending Atomics.waitAsync does not keep the process alive, and workers may all be blocked.
     const alive = setInterval(() => {}, 2 ** 30)
     const watch = this.#watchCalls()
     try {
+      if ((await created.allArrived()) === 0) created.release()
       if ((await ready.allArrived()) === 0) {
+        // The warm-up may have moved some.
+        CopyCounts.clear(this.#shared.copies)
         const startNs = monotonicNs()
         this.#control.startNs = startNs
         this.watcher.started(startNs)

@@ -145,7 +145,7 @@ class Runner {
       tell: this.tell,
     }
     const step = await kind.create(stepContext(this.#memory, reports, this.worker))
-    await step.warmUp?.()
+    if (new Barrier(this.shared.created).arriveAndWait()) await step.warmUp?.()
     if (new Barrier(this.shared.ready).arriveAndWait()) await this.#serve(step)
     for (const queue of [...this.#producing, this.#results]) queue.close()
     step.close?.()

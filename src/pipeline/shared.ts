@@ -35,6 +35,8 @@ export interface SharedRun {
   overload: Overload
   closedLoop?: ClosedLoop
   control: ControlHandle
+  /** Threads of instances arrive with their step created: what one measures there, no other's warm-up disturbs. */
+  created: BarrierHandle
   /** All workers arrive after their warm-up; the main thread then starts the clock. */
   ready: BarrierHandle
   /** By queue number: 0 is the filename queue. */

@@ -33,6 +33,11 @@ export class CopyCounts {
     this.#row[COPY_PATHS.indexOf(path)]! += bytes
   }
 
+  /** Forgets what threads have counted, while none of them counts. */
+  static clear({ memory }: CopyCountsHandle): void {
+    new Float64Array(memory).fill(0)
+  }
+
   /** Of all threads: exact once they have ended. */
   static total({ memory }: CopyCountsHandle): CopiedBytes {
     const all = new Float64Array(memory)

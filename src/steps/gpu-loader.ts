@@ -1,24 +1,29 @@
+import { allocate, free, type Purpose } from '../../ffi/cuda/memory.ts'
+import { synchronizeStream } from '../../ffi/cuda/stream.ts'
 import type { DevicePointer } from '../../ffi/cuda/types.ts'
 import { libavStatus } from '../../ffi/libav/library.ts'
 import { ClipKernel } from '../compute/cuda/clip.ts'
 import { VideoError } from '../errors.ts'
 import type { Item } from '../queue/item.ts'
+import { tensorBytes } from '../queue/tensor.ts'
 import { clipParameters } from '../video/nvdec/clip-parameters.ts'
 import { NvdecDecoder } from '../video/nvdec/decoder.ts'
 import { fencesOf } from '../video/nvdec/fence.ts'
 import { DecoderPool } from '../video/nvdec/pool.ts'
 import { NvdecRefusal } from '../video/nvdec/refusal.ts'
+import { openVideo } from '../video/open.ts'
 import type { Preprocessing } from '../video/preprocess.ts'
 import type { Clip, Video } from '../video/types.ts'
 import type { ClipOptions } from './clip-options.ts'
 import { preprocessingOf } from './clip-reader.ts'
-import { loadClips, type ReadFacts, wantedFrames } from './clips.ts'
-import { clipPlaces, GPU_LAYOUT } from './gpu-clips.ts'
+import { clipsOf, loadClips, type ReadFacts, wantedFrames } from './clips.ts'
+import { clipPlaces, GPU_LAYOUT, gpuClipShape } from './gpu-clips.ts'
 import { UploadingReader } from './gpu-uploads.ts'
 import type { Emit, StepContext, StepGpu, StepInstance } from './step.ts'
 
 /** Decodes with the GPU's engines into clip tensors; frames never leave the GPU. */
 class NvdecReader {
+  readonly #pool: DecoderPool
   readonly #decoder: NvdecDecoder
   readonly #kernel = new ClipKernel()
   readonly #preprocessing: Preprocessing
@@ -28,8 +33,9 @@ class NvdecReader {
     readonly gpu: StepGpu,
   ) {
     this.#preprocessing = preprocessingOf(options)
+    this.#pool = new DecoderPool(gpu.decoders!)
     this.#decoder = new NvdecDecoder({
-      pool: new DecoderPool(gpu.decoders!),
+      pool: this.#pool,
       stream: gpu.stream,
       makeFence: fencesOf(gpu.stream),
     })
@@ -54,6 +60,16 @@ class NvdecReader {
       },
     )
     return { framesNeeded: indices.length, framesDecoded, decoder: this.#decoder.name }
+  }
+
+  /** Does `work` with a decoder of its own, as far as there is room for one: other threads do the same. */
+  async filling<T>(work: () => Promise<T>): Promise<T> {
+    this.#pool.fills = true
+    try {
+      return await work()
+    } finally {
+      this.#pool.fills = false
+    }
   }
 
   close(): void {
@@ -111,6 +127,45 @@ export class GpuReader {
     }
   }
 
+  /**
+   * Reads a clip of a video that the thread may well be the first to read, so that no clock runs while decoders are made
+   * (tens of milliseconds each, one after the other), kernels loaded and code compiled. What is wrong with the video is
+   * left for the run to say.
+   */
+  async warmUp({ name, worker, requests, video: pathOf, settings }: StepContext): Promise<void> {
+    if (requests === 0) return
+    const request = worker % requests
+    try {
+      const video = await openVideo(pathOf(request))
+      try {
+        const clips = clipsOf(video, this.options, settings.seed, request).slice(0, 1)
+        const purpose = { what: `a clip for the warm-up of ${name}`, lower: 'in_flight' }
+        const read = (out: DevicePointer) => this.read(video, clips, out)
+        const warm = () => this.#withScratch(purpose, read)
+        await (this.#nvdec ? this.#nvdec.filling(warm) : warm())
+      } finally {
+        video.close()
+      }
+    } catch (error) {
+      if (!(error instanceof VideoError)) throw error
+    }
+  }
+
+  /** Does `work` with room for one clip, until the stream is done with it. @throws {NativeError} if there is no memory */
+  async #withScratch<T>(purpose: Purpose, work: (out: DevicePointer) => Promise<T>): Promise<T> {
+    const [, ...clip] = gpuClipShape(this.options)
+    const out = allocate(tensorBytes({ shape: [1, ...clip], type: 'f16' }), purpose)
+    try {
+      return await work(out)
+    } finally {
+      try {
+        synchronizeStream(this.gpu.stream)
+      } finally {
+        free(out)
+      }
+    }
+  }
+
   #onCpu(video: Video, clips: readonly Clip[], out: DevicePointer): Promise<ReadFacts> {
     this.#uploading ??= new UploadingReader(this.options, this.gpu)
     return this.#uploading.read(video, clips, out)
@@ -129,6 +184,10 @@ export class GpuLoader implements StepInstance {
   constructor(readonly context: StepContext) {
     const engines = context.worker < context.decoders
     this.#reader = new GpuReader(context.options as ClipOptions, context.gpu!, engines)
+  }
+
+  warmUp(): Promise<void> {
+    return this.#reader.warmUp(this.context)
   }
 
   async run(items: readonly Item[], emit: Emit): Promise<void> {

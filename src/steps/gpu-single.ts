@@ -28,6 +28,10 @@ export class GpuSingle implements StepInstance {
     this.#clips = allocate(tensorBytes(clips), purpose)
   }
 
+  warmUp(): Promise<void> {
+    return this.#reader.warmUp(this.context)
+  }
+
   async run(items: readonly Item[], emit: Emit): Promise<void> {
     for (const item of items)
       await loadClips(

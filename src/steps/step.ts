@@ -103,6 +103,8 @@ export interface StepContext {
   readonly batch: number
   /** Number of steps that this one reads from; 1 for the client. */
   readonly sources: number
+  /** How many requests there are, at most: they are numbered from 0. */
+  readonly requests: number
   /** The video that a request names. */
   video(request: number): string
   /** When a request was to arrive, in ns of the monotonic clock. */

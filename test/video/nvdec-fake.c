@@ -6,19 +6,24 @@
  *            8 decoding it is refused, 16 parsing it fails, 32 the width is no multiple of 16
  *   'K' only: width / 16, height / 16, bits of a sample, surfaces needed, chroma format
  *
- * behind any number of 0xff. Pictures are shown in order of their timestamps, two late. A mapped picture is all one
- * value: its timestamp's low byte. The engine is done with a picture some status questions after it was submitted, or
- * when it is mapped. Misuse is counted, not answered with a crash.
+ * behind any number of 0xff and 0xfe, which make it look like VP8: 0xff begins a picture that needs others, 0xfe one that
+ * does not. Pictures are shown in order of their timestamps, two late. A mapped picture is all one value: its timestamp's
+ * low byte. The engine is done with a picture some status questions after it was submitted, or when it is mapped. Misuse
+ * is counted, not answered with a crash. The counts are in the file that FAKE_NVDEC_COUNTS names, if it is set.
+ * FAKE_NVDEC_MAKES_NONE: there is no memory for a decoder.
  */
+#include <fcntl.h>
 #include <stddef.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
+#include <unistd.h>
 #include <ffnvcodec/dynlink_cuda.h>
 #include <ffnvcodec/dynlink_cuviddec.h>
 #include <ffnvcodec/dynlink_nvcuvid.h>
 
 /* Of CUresult, which this header has only a part of. */
-enum { INVALID_VALUE = 1, INVALID_SOURCE = 300, NOT_SUPPORTED = 801 };
+enum { INVALID_VALUE = 1, OUT_OF_MEMORY = 2, INVALID_SOURCE = 300, NOT_SUPPORTED = 801 };
 enum { SURFACES = 64, DELAY = 2, IN_PROGRESS_QUESTIONS = 3 };
 
 typedef struct { int status, questions; long long timestamp; } Surface;
@@ -37,14 +42,23 @@ typedef struct {
 } Parser;
 
 /* What a test asks about afterwards, as ints in this order. */
-static struct {
-    int decodersMade, decodersDestroyed, parsersMade, parsersDestroyed, reconfigured, mapped, unmapped, mostMapped;
-    int misuse, decoded, parsed;
-} counts;
-void fakeCounts(int *into) { memcpy(into, &counts, sizeof counts); }
+typedef struct {
+    _Atomic int decodersMade, decodersDestroyed, parsersMade, parsersDestroyed, reconfigured, mapped, unmapped, mostMapped;
+    _Atomic int misuse, decoded, parsed;
+} Counts;
+static Counts own, *counts = &own;
+void fakeCounts(int *into) { memcpy(into, counts, sizeof *counts); }
+__attribute__((constructor)) static void share(void)
+{
+    const char *name = getenv("FAKE_NVDEC_COUNTS");
+    int file = name ? open(name, O_RDWR | O_CREAT, 0600) : -1;
+    if (file >= 0 && !ftruncate(file, sizeof(Counts)))
+        counts = mmap(0, sizeof(Counts), PROT_READ | PROT_WRITE, MAP_SHARED, file, 0);
+}
 
-static long long parsing;
-static int refuse, fault;
+/* Of the packet that the thread is parsing. */
+static __thread long long parsing;
+static __thread int refuse, fault;
 
 CUresult cuvidGetDecoderCaps(CUVIDDECODECAPS *caps)
 {
@@ -62,14 +76,14 @@ CUresult cuvidCreateVideoParser(CUvideoparser *parser, CUVIDPARSERPARAMS *parame
     Parser *made = calloc(1, sizeof *made);
     made->parameters = *parameters;
     *parser = made;
-    counts.parsersMade++;
+    counts->parsersMade++;
     return CUDA_SUCCESS;
 }
 
 CUresult cuvidDestroyVideoParser(CUvideoparser parser)
 {
     free(parser);
-    counts.parsersDestroyed++;
+    counts->parsersDestroyed++;
     return CUDA_SUCCESS;
 }
 
@@ -94,7 +108,7 @@ static int freeSurface(Parser *p)
         for (int k = 0; k < p->held; k++) held |= p->pictures[k].surface == surface;
         if (!held) return p->next++ % p->surfaces;
     }
-    counts.misuse++;
+    counts->misuse++;
     return 0;
 }
 
@@ -107,9 +121,9 @@ CUresult cuvidParseVideoData(CUvideoparser parser, CUVIDSOURCEDATAPACKET *packet
         while (p->held) if (!show(p)) return CUDA_ERROR_UNKNOWN;
         return CUDA_SUCCESS;
     }
-    if (packet->flags != (CUVID_PKT_TIMESTAMP | CUVID_PKT_ENDOFPICTURE)) counts.misuse++;
-    counts.parsed++;
-    while (*data == 0xff) data++;
+    if (packet->flags != (CUVID_PKT_TIMESTAMP | CUVID_PKT_ENDOFPICTURE)) counts->misuse++;
+    counts->parsed++;
+    while (*data >= 0xfe) data++;
     if (data[1] & 16) return INVALID_SOURCE;
     if (*data == 'K') {
         CUVIDEOFORMAT format;
@@ -126,7 +140,7 @@ CUresult cuvidParseVideoData(CUvideoparser parser, CUVIDSOURCEDATAPACKET *packet
         if (p->begun) while (p->held) if (!show(p)) return CUDA_ERROR_UNKNOWN;
         p->surfaces = p->parameters.pfnSequenceCallback(p->parameters.pUserData, &format), p->begun = 1;
         if (p->surfaces == 0) return CUDA_ERROR_UNKNOWN;
-        if (p->surfaces < data[5]) counts.misuse++;
+        if (p->surfaces < data[5]) counts->misuse++;
     }
     if (data[1] & 1) return CUDA_SUCCESS;
     if (!p->begun) return CUDA_SUCCESS;
@@ -142,33 +156,35 @@ CUresult cuvidParseVideoData(CUvideoparser parser, CUVIDSOURCEDATAPACKET *packet
 
 CUresult cuvidCreateDecoder(CUvideodecoder *decoder, CUVIDDECODECREATEINFO *info)
 {
-    Decoder *d = calloc(1, sizeof *d);
-    if (info->ulWidth > info->ulMaxWidth || info->ulHeight > info->ulMaxHeight) counts.misuse++;
-    if (info->ulTargetWidth != info->ulWidth || (unsigned long)info->display_area.right != info->ulWidth) counts.misuse++;
+    Decoder *d;
+    if (getenv("FAKE_NVDEC_MAKES_NONE")) return OUT_OF_MEMORY;
+    d = calloc(1, sizeof *d);
+    if (info->ulWidth > info->ulMaxWidth || info->ulHeight > info->ulMaxHeight) counts->misuse++;
+    if (info->ulTargetWidth != info->ulWidth || (unsigned long)info->display_area.right != info->ulWidth) counts->misuse++;
     if (info->OutputFormat != (info->bitDepthMinus8 ? cudaVideoSurfaceFormat_P016 : cudaVideoSurfaceFormat_NV12))
-        counts.misuse++;
+        counts->misuse++;
     d->info = *info, d->width = info->ulWidth, d->height = info->ulHeight;
     *decoder = d;
-    counts.decodersMade++;
+    counts->decodersMade++;
     return CUDA_SUCCESS;
 }
 
 CUresult cuvidReconfigureDecoder(CUvideodecoder decoder, CUVIDRECONFIGUREDECODERINFO *info)
 {
     Decoder *d = decoder;
-    if (d->mapped) counts.misuse++;
-    if (info->ulWidth > d->info.ulMaxWidth || info->ulHeight > d->info.ulMaxHeight) counts.misuse++;
-    if (info->ulNumDecodeSurfaces != d->info.ulNumDecodeSurfaces) counts.misuse++;
+    if (d->mapped) counts->misuse++;
+    if (info->ulWidth > d->info.ulMaxWidth || info->ulHeight > d->info.ulMaxHeight) counts->misuse++;
+    if (info->ulNumDecodeSurfaces != d->info.ulNumDecodeSurfaces) counts->misuse++;
     d->width = info->ulWidth, d->height = info->ulHeight;
-    counts.reconfigured++;
+    counts->reconfigured++;
     return CUDA_SUCCESS;
 }
 
 CUresult cuvidDestroyDecoder(CUvideodecoder decoder)
 {
-    if (((Decoder *)decoder)->mapped) counts.misuse++;
+    if (((Decoder *)decoder)->mapped) counts->misuse++;
     free(decoder);
-    counts.decodersDestroyed++;
+    counts->decodersDestroyed++;
     return CUDA_SUCCESS;
 }
 
@@ -176,10 +192,10 @@ CUresult cuvidDecodePicture(CUvideodecoder decoder, CUVIDPICPARAMS *picture)
 {
     Decoder *d = decoder;
     Surface *s = &d->surfaces[picture->CurrPicIdx];
-    if ((unsigned long)picture->CurrPicIdx >= d->info.ulNumDecodeSurfaces) counts.misuse++;
+    if ((unsigned long)picture->CurrPicIdx >= d->info.ulNumDecodeSurfaces) counts->misuse++;
     if (refuse) return INVALID_VALUE;
     s->status = fault ? fault : cuvidDecodeStatus_Success, s->questions = 0, s->timestamp = parsing;
-    counts.decoded++;
+    counts->decoded++;
     return CUDA_SUCCESS;
 }
 
@@ -197,25 +213,25 @@ CUresult cuvidMapVideoFrame64(CUvideodecoder decoder, int surface, unsigned long
 {
     Decoder *d = decoder;
     unsigned char *memory;
-    if (!parameters->output_stream) counts.misuse++;
-    if ((unsigned long)++d->mapped > d->info.ulNumOutputSurfaces) counts.misuse++;
+    if (!parameters->output_stream) counts->misuse++;
+    if ((unsigned long)++d->mapped > d->info.ulNumOutputSurfaces) counts->misuse++;
     *pitch = 8192;
     memory = malloc(*pitch * d->height * 3 / 2);
     memset(memory, (int)d->surfaces[surface].timestamp, *pitch * d->height * 3 / 2);
     *address = (unsigned long long)memory;
     d->surfaces[surface].questions = IN_PROGRESS_QUESTIONS;
-    counts.mapped++;
-    if (counts.mapped - counts.unmapped > counts.mostMapped) counts.mostMapped = counts.mapped - counts.unmapped;
+    counts->mapped++;
+    if (counts->mapped - counts->unmapped > counts->mostMapped) counts->mostMapped = counts->mapped - counts->unmapped;
     return CUDA_SUCCESS;
 }
 
 CUresult cuvidUnmapVideoFrame64(CUvideodecoder decoder, unsigned long long address)
 {
     Decoder *d = decoder;
-    if (--d->mapped < 0) counts.misuse++;
+    if (--d->mapped < 0) counts->misuse++;
     memset((void *)address, 0xee, 16);
     free((void *)address);
-    counts.unmapped++;
+    counts->unmapped++;
     return CUDA_SUCCESS;
 }
 

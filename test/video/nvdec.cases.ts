@@ -11,27 +11,15 @@ import { DecoderPool, sizeBucket, surfaceBucket } from '../../src/video/nvdec/po
 import { NvdecRefusal } from '../../src/video/nvdec/refusal.ts'
 import type { SurfaceFrame } from '../../src/video/nvdec/surface.ts'
 import type { Packet, StreamInfo } from '../../src/video/types.ts'
+import { COUNTS, type FakeCounts, type FakeFormat, keyData, namedCounts, pictureData } from './nvdec-fake.ts'
 
 const fake = dlopen(process.env.RNB_NVCUVID!, { fakeCounts: { args: [FFIType.ptr], returns: FFIType.void } })
-const COUNTS = [
-  'decodersMade',
-  'decodersDestroyed',
-  'parsersMade',
-  'parsersDestroyed',
-  'reconfigured',
-  'mapped',
-  'unmapped',
-  'mostMapped',
-  'misuse',
-  'decoded',
-  'parsed',
-] as const
 
 /** What the library has counted since it was loaded. */
-function counts(): Record<(typeof COUNTS)[number], number> {
+function counts(): FakeCounts {
   const words = new Int32Array(new ArrayBuffer(4 * COUNTS.length))
   fake.symbols.fakeCounts(ptr(words))
-  return Object.fromEntries(COUNTS.map((name, i) => [name, words[i]!])) as ReturnType<typeof counts>
+  return namedCounts(words)
 }
 
 /** What goes wrong with a picture. */
@@ -41,25 +29,12 @@ const CONCEALED = 4
 const REFUSED = 8
 const UNPARSED = 16
 
-interface Format {
-  width: number
-  height: number
-  depth: number
-  surfaces: number
-  chroma: number
-}
-const SMALL: Format = { width: 352, height: 256, depth: 8, surfaces: 4, chroma: 1 }
-
-const key = (index: number, format: Partial<Format> = {}, wrong = 0): Packet => {
-  const { width, height, depth, surfaces, chroma } = { ...SMALL, ...format }
-  const data = Uint8Array.of(0x4b, wrong, width / 16, height / 16, depth, surfaces, chroma)
-  return { data, index, key: true }
-}
-const picture = (index: number, wrong = 0): Packet => ({
-  data: Uint8Array.of(0x50, wrong),
+const key = (index: number, format: Partial<FakeFormat> = {}, wrong = 0): Packet => ({
+  data: keyData(format, wrong),
   index,
-  key: false,
+  key: true,
 })
+const picture = (index: number, wrong = 0): Packet => ({ data: pictureData(wrong), index, key: false })
 
 /** VP8, since its packets are parsed as they are. */
 const info = (codec = 'vp8', description?: Uint8Array): StreamInfo => ({
@@ -358,6 +333,18 @@ describe('the pool', () => {
     // The two used last are there.
     await decode(decoder, [key(0, { surfaces: 15 })], [0])
     expect(pool.counts).toMatchObject({ made: 5, reused: 1 })
+  })
+
+  test('to be filled, makes decoders while there is room, and reuses them after', async () => {
+    const pool = new DecoderPool(DecoderPool.create(2))
+    const decoder = makeDecoder({ pool })
+    pool.fills = true
+    for (let i = 0; i < 3; i++) await decode(decoder, [key(0)], [0])
+    expect(pool.counts).toEqual({ made: 2, reused: 1, reconfigured: 0, evicted: 0 })
+    await decode(decoder, [key(0)], [0], info('vp9'))
+    pool.fills = false
+    await decode(decoder, [key(0)], [0])
+    expect(pool.counts).toEqual({ made: 3, reused: 2, reconfigured: 0, evicted: 1 })
   })
 
   test('prefers a decoder that has the size', async () => {

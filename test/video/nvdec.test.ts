@@ -1,24 +1,16 @@
 import { expect, test } from 'bun:test'
-import { mkdtempSync, rmSync } from 'node:fs'
-import { tmpdir } from 'node:os'
 import { join } from 'node:path'
+import { buildFakeNvdec, canBuildFakeNvdec } from './nvdec-fake.ts'
 
-const HEADERS = '#include <ffnvcodec/dynlink_cuda.h>\n#include <ffnvcodec/dynlink_nvcuvid.h>\n'
-const canBuild =
-  Bun.which('gcc') !== null &&
-  Bun.spawnSync(['gcc', '-E', '-x', 'c', '-'], { stdin: Buffer.from(HEADERS) }).exitCode === 0
+const canBuild = canBuildFakeNvdec()
 if (!canBuild) {
   console.warn('skipping NVDEC decoding on a made-up library: gcc or libffmpeg-nvenc-dev is missing')
 }
 
 /** In a process of its own, since a library that is open stays open, and the real one may be here too. */
 test.skipIf(!canBuild)('decoding, on a library that needs no GPU: nvdec.cases.ts', () => {
-  const folder = mkdtempSync(join(tmpdir(), 'rnb-nvdec-'))
+  const { library, remove } = buildFakeNvdec()
   try {
-    const library = join(folder, 'libnvcuvid.so.1')
-    const source = join(import.meta.dir, 'nvdec-fake.c')
-    const built = Bun.spawnSync(['gcc', '-w', '-shared', '-fPIC', source, '-o', library])
-    expect(built.stderr.toString()).toBe('')
     const { exitCode, stderr } = Bun.spawnSync(
       [process.execPath, 'test', join(import.meta.dir, 'nvdec.cases.ts')],
       { env: { ...process.env, RNB_NVCUVID: library } },
@@ -26,6 +18,6 @@ test.skipIf(!canBuild)('decoding, on a library that needs no GPU: nvdec.cases.ts
     if (exitCode !== 0) console.error(stderr.toString())
     expect(exitCode).toBe(0)
   } finally {
-    rmSync(folder, { recursive: true })
+    remove()
   }
 })

@@ -88,6 +88,8 @@ export const surfaceBucket = (surfaces: number): number => Math.ceil((surfaces +
  * time. A thread takes one at a time, and gives it back with nothing mapped; if all are taken it waits.
  */
 export class DecoderPool {
+  /** Makes decoders as long as there is room, even where idle ones would do: so that there is one for each thread. */
+  fills = false
   readonly #words: Int32Array
   readonly #entries: number
 
@@ -185,11 +187,11 @@ export class DecoderPool {
       const rank = (e: number) => (this.#hasSize(e, wanted) ? 2 ** 32 : 0) + used(e)
       if (best === undefined || rank(entry) > rank(best)) best = entry
     }
-    const entry = best ?? empty ?? oldest
+    const entry = (this.fills ? (empty ?? best) : (best ?? empty)) ?? oldest
     if (entry === undefined) return undefined
     words[this.#at(entry) + STATE] = TAKEN
-    const evicted = best === undefined && empty === undefined ? this.#decoderOf(entry) : undefined
-    return { entry, ready: best !== undefined, evicted }
+    const ready = entry === best
+    return { entry, ready, evicted: ready || entry === empty ? undefined : this.#decoderOf(entry) }
   }
 
   #make(entry: number, config: DecoderConfig, evicted: DecoderHandle | undefined): Lease {
