@@ -8,8 +8,9 @@ export class Permits {
   constructor(
     readonly world: Pick<World, 'clock'>,
     public free: number,
+    handOverNs?: () => number,
   ) {
-    this.#released = new Waiters(world.clock)
+    this.#released = new Waiters(world.clock, handOverNs)
   }
 
   release(): void {

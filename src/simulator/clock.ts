@@ -36,9 +36,10 @@ export class Clock {
     this.#ready.push({ thread, ticket: 0 })
   }
 
-  /** Wakes a thread at the present time, after those that were woken before it. */
-  wake(wake: Wake): void {
-    this.#ready.push(wake)
+  /** Wakes a thread, so many ns from now; at the present time, after those that were woken before it. */
+  wake(wake: Wake, afterNs = 0): void {
+    if (afterNs > 0) this.#later.push(this.now + afterNs, wake)
+    else this.#ready.push(wake)
   }
 
   /** The suspension that the running thread is about to begin. @param deadline ends it at the latest */
@@ -97,7 +98,11 @@ export class Clock {
 export class Waiters {
   readonly #wakes = new Fifo<Wake>()
 
-  constructor(readonly clock: Clock) {}
+  /** @param delayNs what passes until a woken thread runs: drawn for each */
+  constructor(
+    readonly clock: Clock,
+    readonly delayNs?: () => number,
+  ) {}
 
   /** The running thread waits here from its next yield on. */
   join(deadline?: number): void {
@@ -108,7 +113,7 @@ export class Waiters {
   wakeOne(): boolean {
     for (let wake = this.#wakes.shift(); wake; wake = this.#wakes.shift()) {
       if (stale(wake)) continue
-      this.clock.wake(wake)
+      this.clock.wake(wake, this.delayNs?.())
       return true
     }
     return false

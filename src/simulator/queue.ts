@@ -9,14 +9,18 @@ export class SimulatedQueue {
   readonly #filled: Waiters
   readonly #emptied: Waiters
 
-  /** @param producers how many close it before those that take from it hear of the end */
+  /**
+   * @param producers how many close it before those that take from it hear of the end
+   * @param handOverNs until a thread that waited here runs
+   */
   constructor(
     readonly clock: Clock,
     readonly capacity: number,
     public producers: number,
+    handOverNs?: () => number,
   ) {
-    this.#filled = new Waiters(clock)
-    this.#emptied = new Waiters(clock)
+    this.#filled = new Waiters(clock, handOverNs)
+    this.#emptied = new Waiters(clock, handOverNs)
   }
 
   get depth(): number {

@@ -3,8 +3,11 @@ import { EventHeap } from './events.ts'
 
 /** What calls of several instances share: a GPU's compute, its decoders, the host's cores. */
 export interface Resource {
-  /** Takes as long as `ns` of one server's work takes here. */
-  use(ns: number): Body
+  /**
+   * Takes as long as `ns` take here that would, alone, keep `width` servers busy (1).
+   * Where servers are not shared, width has no meaning.
+   */
+  use(ns: number, width?: number): Body
 }
 
 /** So many servers, each of which finishes what it began; who comes first is served first. */
@@ -32,13 +35,23 @@ export class FifoServers implements Resource {
   }
 }
 
-/** So many servers that all calls share evenly: each gets one at most, and less where there are more calls. */
+/** A call that is being served, by so many servers where there are enough. */
+interface Sharer extends Wake {
+  readonly width: number
+}
+
+/**
+ * So many servers that all calls share evenly: each gets its width at most (threads that it has, one), and less where all widths
+ * come to more. There may be a fraction of a server: two threads of a core are more than one and less than two.
+ */
 export class SharedServers implements Resource {
+  /** Widths of all calls. */
+  #wanted = 0
   /** Work that each call has had since the start, in ns: a call is done when this has grown by its own work. */
   #served = 0
   #since = 0
   #minded = false
-  readonly #ends = new EventHeap<Wake>()
+  readonly #ends = new EventHeap<Sharer>()
   readonly #changed: Waiters
 
   constructor(
@@ -48,10 +61,11 @@ export class SharedServers implements Resource {
     this.#changed = new Waiters(clock)
   }
 
-  *use(ns: number): Body {
+  *use(ns: number, width = 1): Body {
     if (ns === 0) return
     this.#advance()
-    this.#ends.push(this.#served + ns, this.clock.suspension())
+    this.#wanted += width
+    this.#ends.push(this.#served + ns, { ...this.clock.suspension(), width })
     if (this.#minded) this.#changed.wakeOne()
     else this.clock.start(this.#mind())
     this.#minded = true
@@ -66,7 +80,7 @@ export class SharedServers implements Resource {
 
   /** How much longer a call takes than alone. */
   get #slowness(): number {
-    return Math.max(1, this.#ends.size / this.servers)
+    return Math.max(1, this.#wanted / this.servers)
   }
 
   /** While there are calls: wakes each when it is done, however often others come between. */
@@ -80,8 +94,12 @@ export class SharedServers implements Resource {
       if (this.clock.now < due) continue
       // Rounding must not keep a call here whose time has come.
       this.#served = Math.max(this.#served, end)
-      this.clock.wake(this.#ends.pop())
+      const done = this.#ends.pop()
+      this.#wanted -= done.width
+      this.clock.wake(done)
     }
+    // What rounding left of fractions.
+    this.#wanted = 0
     this.#minded = false
   }
 }

@@ -13,6 +13,16 @@ export interface Call {
   clips: number
 }
 
+/** A stretch of a call, on one of the simulation's resources or, without, where it disturbs nobody. */
+export interface Stretch {
+  ms: number
+  resource?: string
+  /** Servers that it keeps busy at once, where the resource has them to spare: 1. */
+  width?: number
+  /** The step's thread does not wait for this one, nor for what follows: see `ServiceModel.ahead`. */
+  later?: boolean
+}
+
 /** How long steps take, and what they make. Each must depend on its arguments alone: then runs can be repeated. */
 export interface ServiceModel {
   /** Milliseconds that a call takes where nothing disturbs it. */
@@ -21,6 +31,22 @@ export interface ServiceModel {
   clips(instance: Instance, request: number): number
   /** Which of the simulation's resources a call works on, by name; undefined if it disturbs nobody. */
   resource?(instance: Instance): string | undefined
+  /** What a call consists of, one after the other, in place of `ms` and `resource`. */
+  stretches?(call: Call): readonly Stretch[]
+  /**
+   * Batches that a step may have under way when it takes the next, as a network on a GPU does
+   * (`src/steps/gpu-network.ts`): 0 where it is done with a batch when its call ends.
+   */
+  ahead?(instance: Instance): number
+  /** What the program does for each result, beside all steps. */
+  result?: Stretch
+}
+
+/** What a call consists of. */
+export function stretchesOf(service: ServiceModel, call: Call): readonly Stretch[] {
+  if (service.stretches) return service.stretches(call)
+  const resource = service.resource?.(call.instance)
+  return [{ ms: service.ms(call), ...(resource !== undefined && { resource }) }]
 }
 
 /** Synthetic steps, which say themselves how long they take; all other kinds take no time. */

@@ -1,6 +1,7 @@
 import type { Overload } from '../client/overload.ts'
 import type { VideoErrorCode } from '../errors.ts'
 import type { Plan } from '../pipeline/plan.ts'
+import { Rng } from '../rng.ts'
 import type { RunSettings } from '../steps/step.ts'
 import { client, Permits } from './client.ts'
 import { Clock } from './clock.ts'
@@ -29,6 +30,11 @@ export interface SimulationOptions {
   service: ServiceModel
   /** By the names that the service model has for them. */
   resources?: Readonly<Record<string, ResourceOptions>>
+  /**
+   * Times in ms from the moment at which there is something for a waiting thread until it runs, one of which is drawn for each
+   * such moment; without, it runs at once.
+   */
+  handOver?: { ms: readonly number[]; seed: number }
   /** Hears of each call of a step that has ended. */
   served?(call: Served): void
 }
@@ -54,15 +60,21 @@ export interface Simulated {
   waiting: number
 }
 
+function handOverOf({ ms, seed }: NonNullable<SimulationOptions['handOver']>): () => number {
+  const rng = Rng.of(seed, 'hand-over')
+  return () => 1e6 * ms[rng.int(ms.length)]!
+}
+
 /**
  * Runs a plan in simulated time: the same arrivals, selectors, segments, batches, slots and queues as a real run, with service
- * times from a model. Equal arguments give equal results. What it leaves out: the time that the program itself takes to
- * hand items on, copies between devices, work that a step leaves under way between calls, and steps that fail.
+ * times from a model. Equal arguments give equal results. What it leaves out unless the model or the options say it: the time
+ * that the program itself takes to hand items on, and copies between devices. What it leaves out: steps that fail.
  */
 export function simulate(options: SimulationOptions): Simulated {
   const { plan, settings, overload, service, schedule, concurrency, served } = options
   const clock = new Clock()
-  const permits = concurrency === undefined ? undefined : new Permits({ clock }, concurrency)
+  const handOverNs = options.handOver && handOverOf(options.handOver)
+  const permits = concurrency === undefined ? undefined : new Permits({ clock }, concurrency, handOverNs)
   const outcomes = new Outcomes(clock, schedule.length, plan.steps, permits)
   let ending: Simulated['ending'] = { kind: 'done' }
   const resources = Object.entries(options.resources ?? {}).map(
@@ -74,8 +86,10 @@ export function simulate(options: SimulationOptions): Simulated {
     settings,
     overload,
     clock,
-    queues: plan.queues.map(({ capacity, producers }) => new SimulatedQueue(clock, capacity, producers)),
-    slots: plan.instances.map(({ slots }) => new SimulatedSlots(clock, slots)),
+    queues: plan.queues.map(
+      ({ capacity, producers }) => new SimulatedQueue(clock, capacity, producers, handOverNs),
+    ),
+    slots: plan.instances.map(({ slots }) => new SimulatedSlots(clock, slots, handOverNs)),
     outcomes,
     intended: schedule.slice(),
     service,

@@ -9,14 +9,20 @@ export class SimulatedSlots {
   constructor(
     clock: Clock,
     readonly count: number,
+    handOverNs?: () => number,
   ) {
     this.#readers = new Int32Array(count)
     this.#free = Array.from({ length: count }, (_, i) => count - 1 - i)
-    this.#freed = new Waiters(clock)
+    this.#freed = new Waiters(clock, handOverNs)
   }
 
   get held(): number {
     return this.count - this.#free.length
+  }
+
+  /** Whether a slot is free. */
+  get room(): boolean {
+    return this.#free.length > 0
   }
 
   /** A free slot, which has one reader then; waits while there is none. */

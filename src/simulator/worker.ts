@@ -2,10 +2,11 @@ import type { Instance } from '../pipeline/plan.ts'
 import { keepShares, splitItem } from '../pipeline/segments.ts'
 import type { Item } from '../queue/item.ts'
 import { type Selector, selectorOf } from '../steps/selectors.ts'
-import type { Body } from './clock.ts'
+import { type Body, Waiters } from './clock.ts'
 import type { SimulatedQueue } from './queue.ts'
-import { type SimulatedStep, simulatedStep } from './steps.ts'
-import { release, retain, type World } from './world.ts'
+import { type Stretch, stretchesOf } from './service.ts'
+import { type SimulatedStep, simulatedStep, type UnderWay } from './steps.ts'
+import { pass, release, retain, type World } from './world.ts'
 
 /** One thread of an instance: takes, waits, hands on and gives back when `src/pipeline/runner.ts` does. */
 export class SimulatedWorker {
@@ -38,6 +39,7 @@ export class SimulatedWorker {
       sources: Math.max(1, sources.length),
       service: world.service,
       serve: (request, items, clips) => this.#serve(request, items, clips),
+      begin: (request, items, clips, before) => this.#begin(request, items, clips, before),
       emit: item => this.#emit(item),
     })
   }
@@ -59,12 +61,14 @@ export class SimulatedWorker {
 
   *run(): Body {
     for (;;) {
+      if (this.#step.settle && this.#input.depth === 0) yield* this.#step.settle()
       const items = yield* this.#takeBatch()
       if (!items) break
       const timely = this.#timely(items)
       for (let first = 0; first < timely.length; first += this.instance.batch)
         yield* this.#runItems(timely.slice(first, first + this.instance.batch))
     }
+    if (this.#step.settle) yield* this.#step.settle()
     for (const queue of new Set(this.#outputs)) queue.close()
   }
 
@@ -106,7 +110,7 @@ export class SimulatedWorker {
   *#runItems(items: readonly Item[]): Body {
     const { clock, served } = this.world
     const beginNs = clock.now
-    yield* this.#step(items)
+    yield* this.#step.run(items)
     for (const item of items) release(this.world, item)
     if (!served) return
     const requests = items.flatMap(({ shares }) => shares.map(({ request }) => request))
@@ -114,22 +118,52 @@ export class SimulatedWorker {
   }
 
   *#serve(request: number, items: number, clips: number): Body {
-    const { clock, service, resources, calls, busyNs } = this.world
+    const { clock, service, calls, busyNs } = this.world
     const { instance } = this
-    const ns = 1e6 * service.ms({ instance, request, items, clips })
-    const name = service.resource?.(instance)
-    const resource = name === undefined ? undefined : resources.get(name)
     const beginNs = clock.now
-    if (resource) yield* resource.use(ns)
-    else yield* clock.sleepUntil(beginNs + ns)
+    yield* pass(this.world, stretchesOf(service, { instance, request, items, clips }))
     calls[instance.id]!++
     busyNs[instance.id]! += clock.now - beginNs
   }
 
+  *#begin(request: number, items: number, clips: number, before: UnderWay | undefined): Body<UnderWay> {
+    const { clock, service, calls, busyNs } = this.world
+    const { instance } = this
+    const stretches = stretchesOf(service, { instance, request, items, clips })
+    const own = stretches.findIndex(({ later }) => later)
+    const beginNs = clock.now
+    yield* pass(this.world, own < 0 ? stretches : stretches.slice(0, own))
+    calls[instance.id]!++
+    busyNs[instance.id]! += clock.now - beginNs
+    const under = { freed: false, over: false, changed: new Waiters(clock) }
+    clock.start(this.#goOn(own < 0 ? [] : stretches.slice(own), under, before))
+    return under
+  }
+
+  /** What a call has left under way: behind the call before, until its last work on a resource is done. */
+  *#goOn(stretches: readonly Stretch[], under: UnderWay, before: UnderWay | undefined): Body {
+    while (before && !before.freed) {
+      before.changed.join()
+      yield
+    }
+    const { clock, busyNs } = this.world
+    const beginNs = clock.now
+    const latest = stretches.findLastIndex(({ resource }) => resource !== undefined)
+    yield* pass(this.world, stretches.slice(0, latest + 1))
+    busyNs[this.instance.id]! += clock.now - beginNs
+    under.freed = true
+    under.changed.wakeAll()
+    yield* pass(this.world, stretches.slice(latest + 1))
+    under.over = true
+    under.changed.wakeAll()
+  }
+
   *#emit(item: Item): Body {
     if (this.#outputs.length === 0) {
-      const { ends } = this.world.outcomes
-      for (const { request } of item.shares) ends.finish(request, [], this.#leaf)
+      const { clock, service, outcomes } = this.world
+      for (const { request } of item.shares)
+        if (outcomes.ends.finish(request, [], this.#leaf) && service.result)
+          clock.start(pass(this.world, [service.result]))
       release(this.world, item)
       return
     }

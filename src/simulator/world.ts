@@ -2,11 +2,11 @@ import type { Overload } from '../client/overload.ts'
 import type { Plan } from '../pipeline/plan.ts'
 import type { Item } from '../queue/item.ts'
 import type { RunSettings } from '../steps/step.ts'
-import type { Clock } from './clock.ts'
+import type { Body, Clock } from './clock.ts'
 import type { Outcomes } from './outcome.ts'
 import type { SimulatedQueue } from './queue.ts'
 import type { Resource } from './resources.ts'
-import type { ServiceModel } from './service.ts'
+import type { ServiceModel, Stretch } from './service.ts'
 import type { SimulatedSlots } from './slots.ts'
 
 /** A call of a step that has ended. */
@@ -39,6 +39,15 @@ export interface World {
   served?(call: Served): void
   /** A queue was full, and that ends the run. */
   full(queue: number, request: number): void
+}
+
+/** Lets stretches of a call pass, one after the other. */
+export function* pass({ clock, resources }: World, stretches: readonly Stretch[]): Body {
+  for (const { ms, resource: name, width } of stretches) {
+    const resource = name === undefined ? undefined : resources.get(name)
+    if (resource) yield* resource.use(1e6 * ms, width)
+    else yield* clock.sleepUntil(clock.now + 1e6 * ms)
+  }
 }
 
 /** Those who hold an item's slots are done with it. */

@@ -3,7 +3,7 @@ import { drawSchedule } from '../../src/client/schedule.ts'
 import { builtin } from '../../src/pipeline/builtin.ts'
 import { checkConfig } from '../../src/pipeline/config.ts'
 import { makePlan, type Plan } from '../../src/pipeline/plan.ts'
-import { syntheticService } from '../../src/simulator/service.ts'
+import { type ServiceModel, syntheticService } from '../../src/simulator/service.ts'
 import { type Simulated, simulate } from '../../src/simulator/simulate.ts'
 import type { Served } from '../../src/simulator/world.ts'
 
@@ -19,6 +19,9 @@ export interface Asked {
   concurrency?: number
   seed?: number
   resources?: Parameters<typeof simulate>[0]['resources']
+  /** Over what synthetic steps say of themselves. */
+  service?: Partial<ServiceModel>
+  handOver?: Parameters<typeof simulate>[0]['handOver']
   served?: (call: Served) => void
 }
 
@@ -52,7 +55,8 @@ export function simulated(asked: Asked): Simulated & { plan: Plan } {
     settings,
     overload: { onFull: 'abort', timeoutNs: Number.POSITIVE_INFINITY, ...asked.overload },
     schedule: drawSchedule(arrival, { videos: requests, seed }),
-    service: syntheticService(seed, 'host'),
+    service: { ...syntheticService(seed, 'host'), ...asked.service },
+    ...(asked.handOver && { handOver: asked.handOver }),
     ...(asked.concurrency !== undefined && { concurrency: asked.concurrency }),
     ...(asked.resources && { resources: asked.resources }),
     ...(asked.served && { served: asked.served }),

@@ -1,0 +1,103 @@
+import { expect, test } from 'bun:test'
+import { Clock } from '../../src/simulator/clock.ts'
+import { SharedServers } from '../../src/simulator/resources.ts'
+import { alone, loader, network, simulated } from './plans.ts'
+
+const MS = 1e6
+const ms = (ns: ArrayLike<number>): number[] => Array.from(ns, value => value / MS)
+
+test('a call of two threads has twice the share of a call of one', () => {
+  const clock = new Clock()
+  const servers = new SharedServers(clock, 2)
+  const ends: Record<string, number> = {}
+  const use = function* (name: string, work: number, width: number) {
+    yield* servers.use(work, width)
+    ends[name] = clock.now
+  }
+  clock.start(use('wide', 6, 2))
+  clock.start(use('narrow', 4, 1))
+  expect(clock.run()).toBe(0)
+  // Three threads on two cores: all 1.5 times slower until the narrow one ends at 6, with 4 of 6 done of the wide one.
+  expect(ends.narrow).toBeCloseTo(6, 9)
+  expect(ends.wide).toBeCloseTo(8, 9)
+})
+
+test('a fraction of a server serves as much less', () => {
+  const clock = new Clock()
+  const servers = new SharedServers(clock, 1.25)
+  const ends: number[] = []
+  const use = function* () {
+    yield* servers.use(10)
+    ends.push(clock.now)
+  }
+  for (let call = 0; call < 2; call++) clock.start(use())
+  expect(clock.run()).toBe(0)
+  for (const end of ends) expect(end).toBeCloseTo(16, 9)
+})
+
+test('a call is as long as its stretches, each on its resource', () => {
+  const { endNs } = simulated({
+    pipeline: [alone(2, 0)],
+    requests: 2,
+    intervalMs: 0,
+    resources: { core: { servers: 1, sharing: 'even' } },
+    service: { stretches: () => [{ ms: 3 }, { ms: 4, resource: 'core' }] },
+  })
+  // Both wait 3 ms by themselves, then share the core.
+  expect(ms(endNs)).toEqual([11, 11])
+})
+
+test('a step that runs ahead begins with the next batch while two are under way, and no earlier', () => {
+  const { endNs, waiting, slotsHeld, busyNs, plan } = simulated({
+    pipeline: [loader(1, 0, 8), network(1, 0)],
+    requests: 4,
+    intervalMs: 0,
+    resources: { gpu: { servers: 1, sharing: 'even' } },
+    service: {
+      ahead: ({ step }) => (step === 1 ? 2 : 0),
+      stretches: ({ instance: { step } }) =>
+        step === 0
+          ? [{ ms: 0 }]
+          : [{ ms: 1 }, { ms: 4, resource: 'gpu', later: true }, { ms: 2, later: true }],
+    },
+  })
+  // Launched at 0-1 and 1-2; the third once the first has been read back, at 7; computed at 1-5, 5-9, 9-13, 13-17.
+  expect(ms(endNs)).toEqual([7, 11, 15, 19])
+  expect(waiting).toBe(0)
+  expect(slotsHeld).toEqual(plan.instances.map(() => 0))
+  expect(busyNs[1]! / MS).toBeCloseTo(4 * (1 + 4), 6)
+})
+
+test('a thread that waited runs after the hand-over, in each step', () => {
+  const { endNs, intendedNs } = simulated({
+    pipeline: [loader(1, 2, 8), network(1, 3)],
+    requests: 5,
+    intervalMs: 1000,
+    handOver: { ms: [0.25], seed: 1 },
+  })
+  const latencies = ms(endNs.map((end, request) => end - intendedNs[request]!))
+  for (const latency of latencies) expect(latency).toBeCloseTo(0.25 + 2 + 0.25 + 3, 6)
+})
+
+test('no hand-over where the next is there already', () => {
+  const { endNs } = simulated({
+    pipeline: [alone(1, 2)],
+    requests: 5,
+    intervalMs: 0,
+    handOver: { ms: [0.25], seed: 1 },
+  })
+  // The client puts all of them at once: the thread waits for the first alone.
+  expect(ms(endNs).map(end => Number(end.toFixed(6)))).toEqual([2.25, 4.25, 6.25, 8.25, 10.25])
+})
+
+test('what the program does for a result disturbs those who share its resource', () => {
+  const { endNs } = simulated({
+    pipeline: [alone(1, 0)],
+    requests: 3,
+    intervalMs: 0,
+    resources: { core: { servers: 1, sharing: 'even' } },
+    service: { stretches: () => [{ ms: 2, resource: 'core' }], result: { ms: 1, resource: 'core' } },
+  })
+  // Each call but the first shares its first 2 ms with 1 ms of the result before.
+  expect(ms(endNs)).toEqual([2, 5, 8])
+})
