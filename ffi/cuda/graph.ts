@@ -10,12 +10,8 @@ export interface CapturedGraph {
   readonly nodes: number
 }
 
-/**
- * Records what `work` asks of the stream, without doing it, as a graph whose addresses stay as they are. Other threads
- * may go on with their own calls meanwhile.
- * @throws {NativeError} if something in it cannot be part of a graph
- */
-export function captureGraph(stream: CUstream, work: () => void): CapturedGraph {
+/** What `work` asks of the stream, as a graph; nothing is done. @throws {NativeError} */
+function record(stream: CUstream, work: () => void): CUgraph {
   const calls = cuda()
   const begun = calls.cuStreamBeginCapture_v2(stream, CU_STREAM_CAPTURE_MODE_THREAD_LOCAL)
   check('cuStreamBeginCapture_v2', begun)
@@ -27,16 +23,40 @@ export function captureGraph(stream: CUstream, work: () => void): CapturedGraph 
     throw error
   }
   check('cuStreamEndCapture', calls.cuStreamEndCapture(stream, out))
-  const graph = outNumber() as CUgraph
+  return outNumber() as CUgraph
+}
+
+function nodesOf(graph: CUgraph): number {
+  check('cuGraphGetNodes', cuda().cuGraphGetNodes(graph, null, out2))
+  return outNumber2()
+}
+
+/**
+ * Records what `work` asks of the stream, without doing it, as a graph whose addresses stay as they are. Other threads
+ * may go on with their own calls meanwhile.
+ * @throws {NativeError} if something in it cannot be part of a graph
+ */
+export function captureGraph(stream: CUstream, work: () => void): CapturedGraph {
+  const calls = cuda()
+  const graph = record(stream, work)
   try {
-    check('cuGraphGetNodes', calls.cuGraphGetNodes(graph, null, out2))
-    const nodes = outNumber2()
+    const nodes = nodesOf(graph)
     check('cuGraphInstantiateWithFlags', calls.cuGraphInstantiateWithFlags(out, graph, 0))
     const exec = outNumber() as CUgraphExec
     check('cuGraphUpload', calls.cuGraphUpload(exec, stream))
     return { exec, nodes }
   } finally {
     check('cuGraphDestroy', calls.cuGraphDestroy(graph))
+  }
+}
+
+/** How many nodes a graph of what `work` asks of the stream has; nothing is done. @throws {NativeError} */
+export function countNodes(stream: CUstream, work: () => void): number {
+  const graph = record(stream, work)
+  try {
+    return nodesOf(graph)
+  } finally {
+    check('cuGraphDestroy', cuda().cuGraphDestroy(graph))
   }
 }
 

@@ -2,6 +2,7 @@ import { releaseContext, retainContext } from '../../ffi/cuda/context.ts'
 import { canAccessPeer } from '../../ffi/cuda/device.ts'
 import { type CudaDevice, cudaDriver } from '../../ffi/cuda/driver.ts'
 import { cudnnStatus } from '../../ffi/cudnn/library.ts'
+import { cuptiStatus } from '../../ffi/cupti/library.ts'
 import { nvcuvidStatus } from '../../ffi/nvcuvid/library.ts'
 import { gpuUse, nvmlStatus } from '../../ffi/nvml.ts'
 import type { Kernels } from '../compute/cuda/backend.ts'
@@ -169,6 +170,8 @@ export function cudaFindings(): { gpus: GpuFacts[]; findings: Finding[] } {
     // Own kernels do its work where it is not installed.
     { ...statusFinding('cuDNN', cudnnStatus()), optional: true },
     statusFinding('NVML', nvmlStatus()),
+    // For traces and profiles alone.
+    { ...statusFinding('CUPTI', cuptiStatus()), optional: true },
   ]
   return { gpus, findings: [driver, ...libraries, ...gpus.flatMap(gpuFindings), ...peerFindings(gpus)] }
 }

@@ -11,9 +11,11 @@ import { type RnbArguments, TERMINATION } from '../results/log-folder.ts'
 import { RunOutput } from '../results/output.ts'
 import type { ExitReason } from '../results/schema.ts'
 import { CPU } from '../steps/step.ts'
+import { createNames } from '../tracing/buffer.ts'
 import { countersOf } from '../tracing/telemetry.ts'
 import { overloadOf, type RunFlags } from './arguments.ts'
 import { EXIT } from './exit.ts'
+import { openGpuTrace } from './gpu-trace.ts'
 import { requireLibraries } from './libraries.ts'
 import { type Prepared, prepare } from './prepare.ts'
 import type { Requests } from './requests.ts'
@@ -216,6 +218,8 @@ export async function run(flags: RunFlags, named?: readonly string[]): Promise<n
     }),
   )
   const ledger = new Ledger(handle)
+  const names = createNames()
+  const gpuTrace = openGpuTrace(flags.trace !== undefined, plan, names, message => output.warn(message))
   const launch = withinMemory(
     () =>
       new Launch(
@@ -225,6 +229,8 @@ export async function run(flags: RunFlags, named?: readonly string[]): Promise<n
           networks,
           overload: overloadOf(flags),
           trace: flags.trace !== undefined,
+          names,
+          recorded: gpuTrace.recording,
           ...(flags.stall_ms !== undefined && { stallMs: flags.stall_ms }),
           ...(arrival.kind === 'closed' && {
             closedLoop: { concurrency: arrival.concurrency, durationS: flags.duration },
@@ -237,6 +243,7 @@ export async function run(flags: RunFlags, named?: readonly string[]): Promise<n
         {
           started(ns) {
             startNs = ns
+            gpuTrace.started(ns)
             output.started(ns)
           },
           completed: (request, leaf) => output.completed(request, leaf),
@@ -245,6 +252,7 @@ export async function run(flags: RunFlags, named?: readonly string[]): Promise<n
             if (flags.on_error === 'abort' && !OVERLOAD_CODES.has(code))
               launch.stop({ kind: 'aborted', message: `request ${request}: ${message} (--on-error abort)` })
           },
+          graph: facts => gpuTrace.graph(facts),
           note: message => output.note(message),
           warn: message => output.warn(message),
         },
@@ -268,6 +276,7 @@ export async function run(flags: RunFlags, named?: readonly string[]): Promise<n
   for (const note of plan.notes) output.people.say(`note: ${note}`)
   if (arrival.kind === 'closed') output.note(CLOSED_LOOP)
   const trace = openTrace(flags, output)
+  if (gpuTrace.problem !== undefined) output.warn(gpuTrace.problem)
   const metrics = await openMetrics(flags, output, launch)
   const telemetry = await openTelemetry(flags, plan, message => output.warn(message))
   const restoreSignals = handleSignals(launch, line => output.people.say(line))
@@ -275,6 +284,7 @@ export async function run(flags: RunFlags, named?: readonly string[]): Promise<n
   const endNs = monotonicNs()
   restoreSignals()
   metrics?.close()
+  const recorded = await gpuTrace.stop()
   const sensed = await telemetry?.stop(startNs, output.collector.completed)
   if (ending.kind === 'usage') {
     output.discard()
@@ -283,7 +293,8 @@ export async function run(flags: RunFlags, named?: readonly string[]): Promise<n
   const copied = launch.copied()
   const { facts } = output.options
   const { cards } = output.collector
-  trace?.({ facts, cards, tracks: launch.tracks, counters: sensed?.counters ?? [], startNs })
+  const tracks = [...launch.tracks, ...recorded.tracks]
+  trace?.({ facts, cards, tracks, counters: sensed?.counters ?? [], startNs, notes: recorded.facts })
   const conclusion = conclude(ending, prepared, output.collector)
   const { exit } = await output.finish({
     ...conclusion,

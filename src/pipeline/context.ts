@@ -15,9 +15,11 @@ import type { Ends } from '../results/ends.ts'
 import type { Ledger } from '../results/ledger.ts'
 import { CopyCounts } from '../results/traffic.ts'
 import type { DeviceTensor, RequestFacts, StepContext } from '../steps/step.ts'
+import type { GpuCalls } from '../tracing/gpu/calls.ts'
+import type { ThreadFacts } from '../tracing/gpu/facts.ts'
 import type { ThreadTrace } from '../tracing/thread.ts'
 import type { CallNote } from './calls.ts'
-import type { Instance } from './plan.ts'
+import type { Instance, Plan } from './plan.ts'
 import type { SharedRun, WorkerMessage } from './shared.ts'
 
 /** Unwinds a step that waits for something when the run is stopped. */
@@ -208,6 +210,8 @@ interface Reports {
   ends: Ends
   trace: ThreadTrace
   calls: CallNote
+  /** Where what GPUs do is recorded. */
+  work?: GpuCalls
   tell(message: WorkerMessage): void
 }
 
@@ -227,10 +231,19 @@ function aloneOn<T>({ tuning }: SharedRun, device: number, body: () => T): T {
 export const threadOf = ({ plan }: SharedRun, { id }: Instance, worker: number): number =>
   plan.instances.slice(0, id).reduce((sum, { workers }) => sum + workers, worker)
 
+/** All threads of a plan's instances, as `threadOf` numbers them. */
+export const threadsOf = ({ instances }: Pick<Plan, 'instances'>): ThreadFacts[] =>
+  instances.flatMap(({ name, step, workers }) =>
+    Array.from({ length: workers }, (_, worker) => ({
+      name: workers === 1 ? name : `${name}, worker ${worker}`,
+      step,
+    })),
+  )
+
 /** What a step instance sees of the run. */
 export function stepContext(
   memory: InstanceMemory,
-  { ledger, ends, trace, calls, tell }: Reports,
+  { ledger, ends, trace, calls, work, tell }: Reports,
   worker: number,
 ): StepContext {
   const { shared, instance } = memory
@@ -260,6 +273,19 @@ export function stepContext(
       address: (item, tensor) => memory.address(item, tensor),
       copied: (path, bytes) => copies.add(path, bytes),
       alone: measure => aloneOn(shared, instance.device, measure),
+      ...(work && {
+        graphs: graphs => {
+          for (const { exec, ...parts } of graphs) {
+            const facts = work.describe(exec, {
+              step: instance.step,
+              clips: parts.clips,
+              launches: [...parts.launches],
+              last: parts.last,
+            })
+            tell({ type: 'graph', facts })
+          }
+        },
+      }),
     },
     view: (item, tensor) => memory.view(item, tensor),
     hasRoom: () => memory.hasRoom(),

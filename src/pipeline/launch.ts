@@ -9,10 +9,12 @@ import { Semaphore } from '../queue/semaphore.ts'
 import { SlotPool } from '../queue/slots.ts'
 import { tensorBytes } from '../queue/tensor.ts'
 import { Ledger, type LedgerHandle, STATE } from '../results/ledger.ts'
+import type { SharedNamesHandle } from '../results/shared-names.ts'
 import { type CopiedBytes, CopyCounts } from '../results/traffic.ts'
 import { CPU, type RunSettings } from '../steps/step.ts'
 import { createNames, Track, type TrackHandle } from '../tracing/buffer.ts'
 import type { RunTrack } from '../tracing/events.ts'
+import type { GraphFacts } from '../tracing/gpu/facts.ts'
 import { createCalls, stalled } from './calls.ts'
 import { threadOf } from './context.ts'
 import { GpuMemory } from './gpu-memory.ts'
@@ -39,6 +41,10 @@ export interface LaunchOptions {
   stallMs?: number
   /** Have every thread note what it does. */
   trace?: boolean
+  /** Names of what is noted, if others note things beside the run's threads. */
+  names?: SharedNamesHandle
+  /** What GPUs do is recorded (see GpuTrace): have every thread say by whom it was asked for. */
+  recorded?: boolean
   ledger: LedgerHandle
   /** Intended arrivals in ns from the start, ascending. */
   schedule: Float64Array
@@ -67,6 +73,8 @@ export interface Watcher {
   /** @param leaf which of the last steps is done with it */
   completed(request: number, leaf: number): void
   failed(request: number, step: number, code: string, message: string): void
+  /** A graph that a worker will launch on a GPU, where what GPUs do is recorded. */
+  graph?(facts: GraphFacts): void
   note(message: string): void
   warn(message: string): void
 }
@@ -134,6 +142,7 @@ function share(options: LaunchOptions, gpus: GpuMemory): SharedRun {
     tuning: Object.fromEntries(devices.map(device => [device, SlotPool.create(1, control)])),
     copies: CopyCounts.create(workers),
     ...(options.stallMs !== undefined && { calls: createCalls(workers) }),
+    recorded: options.recorded === true,
     ledger: options.ledger,
     schedule: shareCopy(schedule),
     requestVideo: shareCopy(options.requestVideo),
@@ -160,7 +169,7 @@ export class Launch {
   readonly #reported: Uint8Array
   #ending: Ending | undefined
   readonly #workers: RunWorker[] = []
-  readonly #names = createNames()
+  readonly #names: SharedNamesHandle
   /** What threads note, in the order of their start; none where the run is not traced. */
   readonly tracks: RunTrack[] = []
   /** Exits of all workers. */
@@ -177,6 +186,7 @@ export class Launch {
     readonly options: LaunchOptions,
     readonly watcher: Watcher,
   ) {
+    this.#names = options.names ?? createNames()
     this.#gpus = new GpuMemory(options.plan)
     this.#shared = share(options, this.#gpus)
     this.#control = new Control(this.#shared.control)
@@ -349,6 +359,7 @@ export class Launch {
     if (message.type === 'failure')
       this.watcher.failed(message.request, message.step, message.code, message.message)
     else if (message.type === 'note') this.watcher.note(message.message)
+    else if (message.type === 'graph') this.watcher.graph?.(message.facts)
     else if (message.type === 'warning') this.watcher.warn(message.message)
     else if (message.type === 'usage') this.stop({ kind: 'usage', message: message.message }, STOP.usage)
     else {

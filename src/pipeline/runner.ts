@@ -13,6 +13,7 @@ import { Ledger, type TopClass } from '../results/ledger.ts'
 import { plannedKind, plannedSelector } from '../steps/index.ts'
 import { CPU, type StepInstance } from '../steps/step.ts'
 import type { Track } from '../tracing/buffer.ts'
+import { GpuCalls } from '../tracing/gpu/calls.ts'
 import { ThreadTrace } from '../tracing/thread.ts'
 import { CallNote } from './calls.ts'
 import { InstanceMemory, Stopped, stepContext, threadOf, WorkerGpu } from './context.ts'
@@ -43,6 +44,8 @@ class Runner {
   readonly #trace: ThreadTrace
   readonly #calls: CallNote
   readonly #gpu: WorkerGpu | undefined
+  /** Where what its GPU does is recorded. */
+  readonly #work: GpuCalls | undefined
   readonly #memory: InstanceMemory
   readonly #input: Ring
   /** In the selector's order, and each once. */
@@ -87,6 +90,7 @@ class Runner {
     this.#ledger = new Ledger(shared.ledger)
     this.#ends = new Ends(this.#ledger, plan.steps, permitsOf(shared))
     this.#gpu = instance.device === CPU ? undefined : new WorkerGpu(instance.device)
+    this.#work = this.#gpu && shared.recorded ? new GpuCalls(threadOf(shared, instance, worker)) : undefined
     this.#memory = new InstanceMemory(shared, instance, this.#gpu)
     this.#input = new Ring(shared.queues[instance.inQueue]!)
     // A queue that the selector knows by two numbers has this producer once.
@@ -142,6 +146,7 @@ class Runner {
       ends: this.#ends,
       trace: this.#trace,
       calls: this.#calls,
+      ...(this.#work && { work: this.#work }),
       tell: this.tell,
     }
     const step = await kind.create(stepContext(this.#memory, reports, this.worker))
@@ -275,6 +280,7 @@ class Runner {
     this.#memory.await(items)
     try {
       this.#calls.begin(now)
+      this.#work?.begin(shares[0]!.request)
       await step.run(items, emit)
     } catch (error) {
       // It ends the run, and nobody waits for the inputs' slots: a GPU that has failed would refuse them, and be heard in
@@ -283,6 +289,7 @@ class Runner {
       this.#memory.releaseHeld()
       for (const { request } of shares) this.#fail(request, this.instance.step, error.code, error.message)
     } finally {
+      this.#work?.end()
       this.#calls.end()
     }
     for (const item of items) this.#memory.release(item)

@@ -10,6 +10,7 @@ import type { LedgerHandle } from '../results/ledger.ts'
 import type { CopyCountsHandle } from '../results/traffic.ts'
 import type { RunSettings } from '../steps/step.ts'
 import type { TrackHandle } from '../tracing/buffer.ts'
+import type { GraphFacts } from '../tracing/gpu/facts.ts'
 import type { DecoderPoolHandle } from '../video/nvdec/pool.ts'
 import type { DevicePool } from './gpu-memory.ts'
 import type { Instance, Plan } from './plan.ts'
@@ -48,6 +49,8 @@ export interface SharedRun {
   decoders: Record<number, DecoderPoolHandle>
   /** By GPU: its one slot is held by the thread that measures there. */
   tuning: Record<number, SlotPoolHandle>
+  /** What GPUs do is recorded: by whom it was asked for, too. */
+  recorded: boolean
   /** What each thread of an instance moved to, from and between GPUs. */
   copies: CopyCountsHandle
   /** Since when each thread of an instance has been in a call of its step, if that is watched. */
@@ -95,6 +98,8 @@ export type WorkerMessage =
   | { type: 'usage'; message: string }
   /** This host lacks a library that the worker needs; the message says what to install. */
   | { type: 'missing'; message: string }
+  /** What a graph consists of, which the worker will launch on a GPU. */
+  | { type: 'graph'; facts: GraphFacts }
   /** Something that the summary should say. */
   | { type: 'note'; message: string }
   /** A warning for people and the summary. */

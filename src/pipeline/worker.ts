@@ -4,6 +4,7 @@ import { wasFull, wasLate } from '../client/overload.ts'
 import { Control } from '../queue/control.ts'
 import { hasModules } from '../steps/user/module.ts'
 import { runTelemetry, type TelemetryData } from '../telemetry/worker.ts'
+import { type GpuTraceData, runGpuTrace } from '../tracing/gpu/thread.ts'
 import { ThreadTrace } from '../tracing/thread.ts'
 import { runRunner } from './runner.ts'
 import { type SharedRun, STOP, type WorkerData, type WorkerMessage } from './shared.ts'
@@ -31,8 +32,9 @@ export async function perform(data: WorkerData, tell: Tell): Promise<void> {
 
 /** What a worker thread of this program does. */
 export async function work(): Promise<void> {
-  const data = workerData as WorkerData | TelemetryData
+  const data = workerData as WorkerData | TelemetryData | GpuTraceData
   if (data.role === 'telemetry') return runTelemetry(data)
+  if (data.role === 'gpu-trace') return runGpuTrace(data)
   const tell: Tell = message => parentPort!.postMessage(message)
   await perform(data, tell)
   // A promise of a module's that nobody waited for may have failed: that is said in a turn of the event loop.

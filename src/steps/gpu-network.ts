@@ -49,6 +49,7 @@ export function createGpuExecutor(context: StepContext, input: TensorSpec): Cuda
     })
   const { executor, note, warning } = gpu!.alone(create)
   context.remark(`step ${context.step} (layers ${options.start_index} to ${options.end_index}): ${note}`)
+  gpu!.graphs?.(executor.parts())
   if (warning !== undefined) context.warn(`${context.name}: ${warning}`)
   return executor
 }

@@ -3,6 +3,7 @@ import type { DeviceContext } from '../../ffi/cuda/context.ts'
 import type { CUevent, CUstream, DevicePointer } from '../../ffi/cuda/types.ts'
 import type { Architecture } from '../../models/architecture.ts'
 import type { Network } from '../../models/network.ts'
+import type { GraphParts } from '../compute/cuda/executor.ts'
 import type { Item } from '../queue/item.ts'
 import type { TensorSpec } from '../queue/tensor.ts'
 import type { CopyPath } from '../results/traffic.ts'
@@ -82,6 +83,8 @@ export interface StepGpu {
    * @throws {Stopped} if the run is stopped meanwhile
    */
   alone<T>(measure: () => T): T
+  /** Told what graphs the instance will launch: there only where what GPUs do is recorded. */
+  readonly graphs?: (graphs: readonly GraphParts[]) => void
 }
 
 /** What an instance may use while it runs. */

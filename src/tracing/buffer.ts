@@ -8,6 +8,8 @@ export const RECORD = {
   visit: 1,
   /** Items in a queue: `request` is its number, `amount` its depth, at the record's begin. */
   depth: 2,
+  /** Work of a GPU, of a call for `request`; `part` is the number of its launch's name, 0 without, and `amount` bytes. */
+  work: 3,
 } as const
 
 // A record: begin and end in float64 ns, then kind and name in one word, request, part, amount.
@@ -35,8 +37,10 @@ export interface TrackHandle {
 /** A record as it is read. */
 export interface TraceRecord {
   kind: number
-  /** Of a span. */
+  /** Of a span, or of a GPU's work. */
   name: string
+  /** The launch of a network that a GPU's work is part of. */
+  launch?: string
   beginNs: number
   endNs: number
   request: number
@@ -81,6 +85,11 @@ export class Track {
 
   visit(name: string, beginNs: number, endNs: number, request: number, part = 0, batch = 1): void {
     this.#write(RECORD.visit | this.#head(name), beginNs, endNs, request, part, batch)
+  }
+
+  work(name: string, beginNs: number, endNs: number, request: number, launch?: string, bytes = 0): void {
+    const of = launch === undefined ? 0 : this.#head(launch) >> KIND_BITS
+    this.#write(RECORD.work | this.#head(name), beginNs, endNs, request, of, Math.min(bytes, 2 ** 31 - 1))
   }
 
   /** Notes the depth of a queue now, if that is due. */
@@ -129,14 +138,17 @@ export class Track {
       const record = 1 + (n % this.#capacity)
       const word = record * RECORD_WORDS + FIRST_WORD
       const head = this.#words[word]!
+      const kind = head & ((1 << KIND_BITS) - 1)
+      const launch = kind === RECORD.work ? this.#names.name(this.#words[word + 2]!) : undefined
       yield {
-        kind: head & ((1 << KIND_BITS) - 1),
+        kind,
         name: this.#names.name(head >> KIND_BITS) ?? 'other',
         beginNs: this.#times[record * RECORD_TIMES]!,
         endNs: this.#times[record * RECORD_TIMES + 1]!,
         request: this.#words[word + 1]!,
         part: this.#words[word + 2]!,
         amount: this.#words[word + 3]!,
+        ...(launch !== undefined && { launch }),
       }
     }
   }

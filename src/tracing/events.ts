@@ -1,6 +1,6 @@
 import type { RunFacts } from '../results/facts.ts'
 import type { TimeCards } from '../results/time-card.ts'
-import { RECORD, Track, type TrackHandle } from './buffer.ts'
+import { RECORD, type TraceRecord, Track, type TrackHandle } from './buffer.ts'
 import { type ChromeEvent, microseconds, PID, trackEvents } from './chrome.ts'
 
 /** A track of a run's trace. */
@@ -9,6 +9,8 @@ export interface RunTrack {
   handle: TrackHandle
   /** The step that its thread runs; the client's runs none. */
   step?: number
+  /** A stream of a GPU, in place of a thread. */
+  gpu?: boolean
 }
 
 /** Values over time that something else than a track has kept. */
@@ -25,6 +27,8 @@ export interface TraceSource {
   tracks: readonly RunTrack[]
   counters: readonly Counter[]
   startNs: number
+  /** What readers should know of how it was recorded. */
+  notes?: Record<string, unknown>
 }
 
 /** Where a request was begun: a point of its flow. */
@@ -53,7 +57,10 @@ class TraceEvents {
 
   *all(): Generator<ChromeEvent> {
     yield { name: 'process_name', ph: 'M', pid: PID, args: { name: `rnb ${this.source.facts.plan.name}` } }
-    for (const [i, track] of this.source.tracks.entries()) yield* this.#track(track, i + 1)
+    for (const [i, track] of this.source.tracks.entries()) if (!track.gpu) yield* this.#track(track, i + 1)
+    let lanes = this.source.tracks.length
+    for (const [i, track] of this.source.tracks.entries())
+      if (track.gpu) lanes = yield* this.#stream(track, i + 1, lanes)
     yield* this.#flows()
     for (const { name, points } of this.source.counters)
       for (const [ns, value] of points) yield this.#counter(name, ns, { value })
@@ -65,7 +72,8 @@ class TraceEvents {
 
   *#track(track: RunTrack, tid: number): Generator<ChromeEvent> {
     yield* trackEvents(tid, track.name)
-    for (const { kind, name, beginNs, endNs, request, part, amount } of new Track(track.handle).records()) {
+    for (const record of new Track(track.handle).records()) {
+      const { kind, name, beginNs, endNs, request, part, amount } = record
       if (kind === RECORD.span || (kind === RECORD.visit && amount <= 1)) {
         const ts = this.#us(beginNs)
         const args = { ...(request >= 0 && { request }), ...(amount > 0 && { amount }) }
@@ -82,6 +90,40 @@ class TraceEvents {
         if (track.step !== undefined) yield* this.#stages(request, part, track.step)
       }
     }
+  }
+
+  /**
+   * The work of a stream. A kernel may begin while the one before it ends, and events of one track must not overlap: such
+   * a kernel stands on a track beside.
+   * @param lanes tracks that there are so far
+   * @returns how many there are then
+   */
+  *#stream(track: RunTrack, tid: number, lanes: number): Generator<ChromeEvent, number> {
+    yield* trackEvents(tid, track.name)
+    const records = [...new Track(track.handle).records()].sort((a, b) => a.beginNs - b.beginNs)
+    const ends = [{ tid, ns: Number.NEGATIVE_INFINITY }]
+    for (const record of records) {
+      let lane = ends.find(({ ns }) => ns <= record.beginNs)
+      if (!lane) {
+        lane = { tid: ++lanes, ns: 0 }
+        ends.push(lane)
+        yield* trackEvents(lane.tid, `${track.name}, overlapping`)
+      }
+      lane.ns = record.endNs
+      yield this.#work(record, lane.tid)
+    }
+    return lanes
+  }
+
+  #work({ name, launch, beginNs, endNs, request, amount }: TraceRecord, tid: number): ChromeEvent {
+    const ts = this.#us(beginNs)
+    const args = {
+      ...(launch !== undefined && { launch }),
+      ...(request >= 0 && { request }),
+      ...(amount > 0 && { bytes: amount }),
+    }
+    const dur = Math.round((this.#us(endNs) - ts) * 1e3) / 1e3
+    return { name, ph: 'X', cat: 'gpu', ts, dur, pid: PID, tid, args }
   }
 
   #counter(name: string, ns: number, args: Record<string, number>): ChromeEvent {

@@ -29,8 +29,8 @@ export class TraceFile {
     const counts = { written: sum(track => track.written), lost: sum(track => track.lost) }
     const file = new AtomicFile(this.path)
     try {
-      for (const text of chromeText(traceEvents(source), { records: counts.written, lost: counts.lost }))
-        file.write(text)
+      const facts = { records: counts.written, lost: counts.lost, ...source.notes }
+      for (const text of chromeText(traceEvents(source), facts)) file.write(text)
       file.commit()
     } catch (error) {
       file.abandon()

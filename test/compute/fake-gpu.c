@@ -2,7 +2,8 @@
 // on a stream is done at once, by the definitions of the kernels of kernels/network.ptx and kernels/convolution and
 // of cuDNN's fused convolution, and what is captured is kept and done when the graph is launched. It is far too slow for
 // anything else.
-// NVDEC is there without an engine, so that what decodes on the CPU does it all, and NVML as far as it is asked.
+// NVDEC is there without an engine, so that what decodes on the CPU does it all, NVML as far as it is asked, and CUPTI's
+// records of what is done (fake-cupti.h).
 //
 // FAKE_GPUS: how many devices there are (1). FAKE_GPU_MIB: memory of each (4096).
 // FAKE_NO_PEER: no device reaches another's memory. FAKE_CUDNN_WRONG: convolutions are a little off.
@@ -77,8 +78,10 @@ struct Stream { int capturing; u64 context; struct Work *first, **last; };
 struct Event { double ms; u64 context; };
 struct Graph { struct Work *first; };
 
+static u32 asked(void);
+static void traced(struct Work *work, struct Stream *stream, u32 call, struct Graph *graph, u32 node);
 static void perform(struct Work *work, size_t bytes, struct Stream *stream) {
-  if (!stream->capturing) { work->run(work); return; }
+  if (!stream->capturing) { traced(work, stream, asked(), 0, 0); return; }
   struct Work *kept = malloc(bytes);
   memcpy(kept, work, bytes);
   kept->next = 0;
@@ -139,11 +142,14 @@ int cuCtxEnablePeerAccess(u64 context, u32 flags) {
 struct Memory { u64 room; int device; struct Memory *next; };
 static struct Memory *memories;
 /** The device that an address is on; -1 for the host's memory. */
-static int deviceOf(const void *address) {
-  int device = -1;
-  pthread_mutex_lock(&lock);
+static int deviceOfLocked(const void *address) {
   for (struct Memory *m = memories; m; m = m->next)
-    if ((char *)address >= (char *)m + 256 && (char *)address < (char *)m + m->room) device = m->device;
+    if ((char *)address >= (char *)m + 256 && (char *)address < (char *)m + m->room) return m->device;
+  return -1;
+}
+static int deviceOf(const void *address) {
+  pthread_mutex_lock(&lock);
+  int device = deviceOfLocked(address);
   pthread_mutex_unlock(&lock);
   return device;
 }
@@ -287,7 +293,8 @@ int cuGraphUpload(struct Graph *graph, struct Stream *stream) { return OK; }
 int cuGraphLaunch(struct Graph *graph, struct Stream *stream) {
   MAY_FAIL;
   if (stream->context != current) return INVALID_HANDLE;
-  for (struct Work *work = graph->first; work; work = work->next) work->run(work);
+  u32 call = asked(), node = 0;
+  for (struct Work *work = graph->first; work; work = work->next) traced(work, stream, call, graph, ++node);
   return OK;
 }
 
@@ -645,6 +652,8 @@ int cudnnBackendExecute(struct Handle *handle, struct Descriptor *plan, struct D
   if (recorded || handle->stream->capturing || !getenv("FAKE_QUICK")) perform(&v.work, sizeof v, handle->stream);
   return 0;
 }
+
+#include "fake-cupti.h"
 
 // ---- NVML, as far as it is asked who uses a device.
 

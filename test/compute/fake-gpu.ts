@@ -30,7 +30,13 @@ export function buildFakeGpu(what: string): FakeGpu | undefined {
   const { exitCode, stderr } = Bun.spawnSync(['gcc', ...flags, '-shared', '-fPIC', source, '-o', library])
   if (exitCode !== 0) throw new Error(stderr.toString())
   return {
-    env: { RNB_CUDA_DRIVER: library, RNB_CUDNN_DIR: library, RNB_NVML: library, RNB_NVCUVID: library },
+    env: {
+      RNB_CUDA_DRIVER: library,
+      RNB_CUDNN_DIR: library,
+      RNB_NVML: library,
+      RNB_NVCUVID: library,
+      RNB_CUPTI: library,
+    },
     remove: () => rmSync(folder, { recursive: true }),
   }
 }

@@ -1,9 +1,15 @@
 import { ptr } from 'bun:ffi'
-import { type CapturedGraph, captureGraph, destroyGraph, launchGraph } from '../../../ffi/cuda/graph.ts'
+import {
+  type CapturedGraph,
+  captureGraph,
+  countNodes,
+  destroyGraph,
+  launchGraph,
+} from '../../../ffi/cuda/graph.ts'
 import { allocate, copy, fillBytes, free, upload } from '../../../ffi/cuda/memory.ts'
 import { Owner } from '../../../ffi/cuda/owner.ts'
 import { synchronizeStream } from '../../../ffi/cuda/stream.ts'
-import { type CUstream, type DevicePointer, offset } from '../../../ffi/cuda/types.ts'
+import { type CUgraphExec, type CUstream, type DevicePointer, offset } from '../../../ffi/cuda/types.ts'
 import type { ElementType } from '../../../ffi/cudnn/graph.ts'
 import type { ExecutorOptions } from '../executor.ts'
 import { type Arena, planArena } from './arena.ts'
@@ -13,6 +19,7 @@ import { NetworkKernels } from './kernels.ts'
 import { type ClipLayout, clipBytes, type Precision, type Strides } from './layout.ts'
 import { lifetimes, makeProgram, POOLED, type Program } from './program.ts'
 import { StreamTimer } from './stream-timer.ts'
+import { type LeastWork, workByName } from './work.ts'
 
 /** What an executor is made for. */
 export interface ExecutorPlan extends Omit<ExecutorOptions, 'threads'> {
@@ -32,6 +39,23 @@ export interface GraphReport {
   readonly nodes: number
   /** In order, the last of them not part of the graph. */
   readonly launches: readonly Omit<Launch, 'run'>[]
+}
+
+/** A launch, and the least that it has to do. */
+export interface LaunchWork extends LeastWork {
+  readonly name: string
+  /** Which of the network's five layers it belongs to. */
+  readonly layer: number
+}
+
+/** What a graph is made of, for who records what runs. */
+export interface GraphParts {
+  readonly exec: CUgraphExec
+  readonly clips: number
+  /** In order, with how many nodes of the graph each is. */
+  readonly launches: readonly (LaunchWork & { readonly nodes: number })[]
+  /** What follows the graph, by itself. */
+  readonly last: LaunchWork
 }
 
 /** Logits: [clips, classes] in float32. */
@@ -56,6 +80,8 @@ export interface CudaExecutor {
   readonly graphs: readonly GraphReport[]
   /** Measures each launch for so many clips (one of `graphs`), in order and on what those before it make. */
   profile(clips: number): Required<Omit<Launch, 'run'>>[]
+  /** What each of `graphs` is made of. @throws {NativeError} */
+  parts(): GraphParts[]
   /** Copies clips of the input's layout to the next batch, from clip `at` of it on. @throws {NativeError} */
   gather(from: DevicePointer, clips: number, at: number): void
   /** The same for clips in another order of axes, or of another type: no more copies than `gather`. */
@@ -208,6 +234,29 @@ class Executor implements CudaExecutor {
     } finally {
       owner.close()
     }
+  }
+
+  parts(): GraphParts[] {
+    const { network, stream } = this.options
+    const layers = new Map(
+      network.layers.flatMap(({ index, convolutions }) => convolutions.map(({ name }) => [name, index])),
+    )
+    // What is no convolution's follows one: a pick is of the layer of the convolution that it is for.
+    const layerOf = (name: string) =>
+      layers.get(name.split(' + ')[0]!.replace(/\.picked$/, '')) ?? this.options.endIndex
+    return [...this.#ready].map(([clips, { inner, last, graph }]) => {
+      const work = workByName(this.#program, clips)
+      const facts = ({ name }: { name: string }) => ({ name, layer: layerOf(name), ...work(name) })
+      return {
+        exec: graph.exec,
+        clips,
+        launches: inner.map(launch => ({
+          ...facts(launch),
+          nodes: countNodes(stream, () => launch.run()),
+        })),
+        last: facts(last),
+      }
+    })
   }
 
   close(): void {
