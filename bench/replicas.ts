@@ -1,7 +1,6 @@
 /**
  * What more GPUs bring: videos per second in bulk of a pipeline on one GPU, and of the same with a replica of loader and
- * network on each, with queues for each GPU (-p) and with common ones. Half of the requests are warm-up: decoders are
- * made when they are first needed, one after the other, and that takes 30 to 50 ms each.
+ * network on each, with queues for each GPU (-p) and with common ones. A quarter of the requests is warm-up.
  *
  *     bun bench/replicas.ts --video-root DIR [--gpus 2] [--seconds 8] [--weights FILE] [--rnb dist/rnb] [--save]
  *
@@ -32,10 +31,11 @@ const folder = mkdtempSync(join(tmpdir(), 'rnb-replicas-'))
 /** Requests of the run that finds out how fast one GPU is. */
 const PROBE = 1500
 const BATCH = 8
+const WARM_UP = 1 / 4
 const LOADS = { decoding: {}, network: { precision: 'fp32', kernels: 'ptx' } }
 const all = Array.from({ length: Number(options.gpus) }, (_, gpu) => gpu)
 
-/** A bulk run on these GPUs, of so many videos, the first half of which do not count. */
+/** A bulk run on these GPUs, of so many videos, the first quarter of which do not count. */
 function run(
   load: keyof typeof LOADS,
   gpus: readonly number[],
@@ -57,7 +57,16 @@ function run(
   const weights = options.weights === undefined ? [] : ['--weights', resolve(options.weights)]
   const command = [
     ...[resolve(options.rnb), 'run', '-c', config, '--video-root', resolve(videoRoot!), ...weights],
-    ...['-v', String(videos), '--warmup', String(Math.floor(videos / 2)), '-b', String(BATCH), '-mi', '0'],
+    ...[
+      '-v',
+      String(videos),
+      '--warmup',
+      String(Math.floor(videos * WARM_UP)),
+      '-b',
+      String(BATCH),
+      '-mi',
+      '0',
+    ],
     ...['--quiet', '--log-dir', join(folder, 'logs'), ...flags],
   ]
   const { stdout, stderr, exitCode } = Bun.spawnSync(command, {
@@ -73,7 +82,8 @@ try {
   const loads = Object.keys(LOADS) as (keyof typeof LOADS)[]
   const results = loads.flatMap(load => {
     const rate = rateOf(run(load, [0], PROBE, []))
-    const enough = (gpus: number) => Math.max(PROBE, Math.round(2 * gpus * rate * Number(options.seconds)))
+    const enough = (gpus: number) =>
+      Math.max(PROBE, Math.round((gpus * rate * Number(options.seconds)) / (1 - WARM_UP)))
     const one = run(load, [0], enough(1), [])
     const runs = [
       { name: 'one GPU', gpus: 1, summary: one },
