@@ -1,6 +1,6 @@
-import type { Instance, Plan } from '../pipeline/plan.ts'
+import type { Plan } from '../pipeline/plan.ts'
 import { percentile } from '../results/statistics.ts'
-import type { ServiceModel } from '../simulator/service.ts'
+import { type ServiceModel, stretchesOf } from '../simulator/service.ts'
 import type { ResourceOptions, Simulated } from '../simulator/simulate.ts'
 import type { Machine, Prediction } from './types.ts'
 
@@ -23,24 +23,16 @@ export function resourcesOf(
 /** A service model that counts the work which it gives each resource, in ms. */
 export function counted(service: ServiceModel): { service: ServiceModel; work: Map<string, number> } {
   const work = new Map<string, number>()
-  const names: (string | undefined)[] = []
-  const resource = (instance: Instance): string | undefined => {
-    // Asked for each call: told once for each instance.
-    if (!(instance.id in names)) names[instance.id] = service.resource?.(instance)
-    return names[instance.id]
-  }
   return {
     work,
     service: {
       ...service,
-      ms(call) {
-        const ms = service.ms(call)
-        const name = resource(call.instance)
-        if (name !== undefined) work.set(name, (work.get(name) ?? 0) + ms)
-        return ms
+      stretches(call) {
+        const stretches = stretchesOf(service, call)
+        for (const { resource, ms, width = 1 } of stretches)
+          if (resource !== undefined) work.set(resource, (work.get(resource) ?? 0) + ms * width)
+        return stretches
       },
-      clips: (instance, request) => service.clips(instance, request),
-      resource,
     },
   }
 }

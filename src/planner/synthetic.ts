@@ -65,7 +65,12 @@ export class SyntheticPredictor implements Predictor {
   }
 
   #service(seed: number): ServiceModel {
-    const resource = (instance: Instance) => this.#resource(instance)
+    const names: (string | undefined)[] = []
+    const resource = (instance: Instance) => {
+      // Asked for each call: found out once for each instance.
+      if (!(instance.id in names)) names[instance.id] = this.#resource(instance)
+      return names[instance.id]
+    }
     return { ...syntheticService(seed), resource }
   }
 
