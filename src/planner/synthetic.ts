@@ -50,6 +50,10 @@ function mostJoined(config: Config, step: number, mostBatch: number, joined = ne
 export class SyntheticPredictor implements Predictor {
   constructor(readonly machine: Machine) {}
 
+  on(machine: Machine): SyntheticPredictor {
+    return new SyntheticPredictor(machine)
+  }
+
   predict(arrangement: Arrangement, load: Load): Prediction {
     const { requests, seed, ratePerS } = load
     const { plan, settings } = planOf(arrangement, load, { registry: builtin, gpus: this.machine.gpus })

@@ -94,6 +94,8 @@ export interface Predictor {
    * @throws {UsageError} if such a step cannot stand there
    */
   demand(placing: Placing, load: Load): Demand[]
+  /** The same steps on another machine: with more GPUs or cores. What it says has not been measured there. */
+  on(machine: Machine): Predictor
   /** Why an arrangement does not fit the machine's memory; undefined if it does, or that is not known. */
   overflow?(arrangement: Arrangement): string | undefined
 }
