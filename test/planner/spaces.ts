@@ -36,6 +36,8 @@ export const narrow: Limits = {
   cpuDecoders: [0],
   batches: [1],
   delaysMs: [0],
+  loadersOn: ['gpu', 'cpu'],
+  networksOn: ['gpu', 'cpu'],
   pieces: 1,
   segments: [1],
   selectors: [],

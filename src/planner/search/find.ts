@@ -3,7 +3,7 @@ import { Bounds } from '../bound/bounds.ts'
 import { type Choice, keyOf } from '../space/choice.ts'
 import type { Limits } from '../space/limits.ts'
 import { Space } from '../space/space.ts'
-import { type Structure, structuresOf } from '../space/structure.ts'
+import { structuresOf } from '../space/structure.ts'
 import type { Template } from '../space/template.ts'
 import type { Arrangement, Prediction, Predictor } from '../types.ts'
 import { branchAndBound, type SearchEnd, type Tree } from './branch-and-bound.ts'
@@ -52,22 +52,29 @@ const CLIMBING = 0.4
 /** Structures of which a first plan is made better. */
 const STARTS = 4
 
+/** A check of arrangements for `usableSpace`: whether they can be predicted, and so run. */
+export const runsOn =
+  (predictor: Predictor) =>
+  (arrangement: Arrangement): void => {
+    predictor.predict(arrangement, { requests: 1, seed: 0 })
+  }
+
 /**
- * The space of those structures that a predictor, and the program, can run.
+ * The space of those structures that can be run at all.
+ * @param check throws a UsageError for an arrangement that cannot
  * @throws {UsageError} if there is none, saying why
  */
 export function usableSpace(
   template: Template,
   limits: Limits,
-  predictor: Predictor,
+  check: (arrangement: Arrangement) => void,
 ): { space: Space; refused: Map<string, number> } {
   const structures = structuresOf(template, limits)
   const all = new Space(template, limits, structures)
   const refused = new Map<string, number>()
-  const usable: Structure[] = structures.filter((_, structure) => {
+  const usable = structures.filter((_, structure) => {
     try {
-      const { config, ...flags } = all.arrangement(all.simplest(structure, { inFlight: 0, cpuDecoders: 0 }))
-      predictor.predict({ config, ...flags }, { requests: 1, seed: 0 })
+      check(all.arrangement(all.simplest(structure, { inFlight: 0, cpuDecoders: 0 })))
       return true
     } catch (error) {
       count(refused, error)

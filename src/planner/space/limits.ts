@@ -11,6 +11,9 @@ export interface Limits {
   cpuDecoders: readonly number[]
   batches: readonly number[]
   delaysMs: readonly number[]
+  /** Where loaders and networks may run, on a host with GPUs; other steps stay where the file has them. */
+  loadersOn: readonly ('gpu' | 'cpu')[]
+  networksOn: readonly ('gpu' | 'cpu')[]
   /** Steps that a network may be cut into. */
   pieces: number
   segments: readonly number[]
@@ -34,7 +37,10 @@ export const usualLimits = (gpus: readonly number[], cores: number): Limits => (
   cpuDecoders: [...new Set([0, cores >> 1, cores - 2])].filter(n => n >= 0).sort((a, b) => a - b),
   batches: [1, 2, 4, 8],
   delaysMs: [0, 2, 5, 20],
-  pieces: 2,
+  loadersOn: ['gpu', 'cpu'],
+  networksOn: ['gpu'],
+  // On one device, pieces take turns on what the whole had for itself.
+  pieces: gpus.length > 1 ? 2 : 1,
   segments: [1, 2, 3],
   selectors: ['round-robin', 'shortest', 'same-gpu'],
   perGpuQueues: true,

@@ -17,7 +17,7 @@ export interface Structure {
 }
 
 /** Kinds that run wherever they are put; others stay where the file has them. */
-const MOVABLE = new Set(['loader', 'network', 'single', 'synthetic-loader', 'synthetic-network'])
+const LOADERS = new Set(['loader', 'synthetic-loader'])
 const NETWORKS = new Set(['network', 'synthetic-network'])
 const LAYERS = 5
 
@@ -73,31 +73,30 @@ function split(steps: readonly BaseStep[], segments: number): Draft[] | undefine
 }
 
 /** All ways to put the steps on GPUs or on the CPU; pieces of one network go together. */
-function placed(steps: readonly Draft[], gpus: boolean): StructureStep[][] {
+function placed(steps: readonly Draft[], limits: Limits): StructureStep[][] {
+  const placesOf = ({ kind, onGpus }: Draft): readonly StructureStep['place'][] => {
+    if (limits.gpus.length === 0) return ['cpu']
+    if (LOADERS.has(kind)) return limits.loadersOn
+    if (NETWORKS.has(kind) || kind === 'single') return limits.networksOn
+    return [onGpus ? 'gpu' : 'cpu']
+  }
   return steps.reduce<StructureStep[][]>(
-    (done, step) => {
-      const own = step.onGpus && gpus ? 'gpu' : 'cpu'
-      return done.flatMap(before => {
+    (done, step) =>
+      done.flatMap(before => {
         const last = before.at(-1)
-        const places: StructureStep['place'][] =
-          last?.kind === 'network' && step.kind === 'network'
-            ? [last.place]
-            : gpus && MOVABLE.has(step.kind)
-              ? ['gpu', 'cpu']
-              : [own]
-        return places.map(place => [...before, { ...step, place }])
-      })
-    },
+        const together = last?.kind === 'network' && step.kind === 'network'
+        return (together ? [last.place] : placesOf(step)).map(place => [...before, { ...step, place }])
+      }),
     [[]],
   )
 }
 
 /** All structures of a pipeline within limits; many of them are none that the program would run. */
-export function structuresOf({ steps }: Template, { gpus, pieces, segments }: Limits): Structure[] {
-  return cut(steps, pieces)
-    .flatMap(cutSteps => segments.map(count => split(cutSteps, count)))
+export function structuresOf({ steps }: Template, limits: Limits): Structure[] {
+  return cut(steps, limits.pieces)
+    .flatMap(cutSteps => limits.segments.map(count => split(cutSteps, count)))
     .filter(draft => draft !== undefined)
-    .flatMap(draft => placed(draft, gpus.length > 0))
+    .flatMap(draft => placed(draft, limits))
     .map(structure)
 }
 
