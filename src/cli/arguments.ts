@@ -2,6 +2,7 @@ import * as v from 'valibot'
 import { type Arrival, parseArrival } from '../client/arrival.ts'
 import { ON_FULL, type Overload } from '../client/overload.ts'
 import { UsageError } from '../errors.ts'
+import type { CallLimits } from '../pipeline/calls.ts'
 
 /**
  * RnB's two-letter flags have one dash (`-mi 90`, `-qs=500`), which a POSIX parser would read as two flags.
@@ -49,6 +50,12 @@ export function normaliseArguments(argv: readonly string[]): string[] {
 export const MOST_REQUESTS = 2 ** 24
 const MOST_ITEMS = 2 ** 15 - 1
 
+/**
+ * The longest that a call may take where nobody says otherwise: beyond what a large batch takes on a slow CPU, a long
+ * video with one keyframe to decode, or a network to compile and tune.
+ */
+export const STALL_MS = 600_000
+
 const quantity = (flag: string, of = '') =>
   v.pipe(v.number(`${flag} takes a number${of}`), v.finite(`${flag} takes a number${of}`))
 const delay = (flag: string) =>
@@ -90,9 +97,7 @@ const runFlags = v.pipe(
     timeout_ms: v.optional(
       v.pipe(quantity('--timeout-ms', ' of milliseconds'), v.gtValue(0, '--timeout-ms must be above 0')),
     ),
-    stall_ms: v.optional(
-      v.pipe(quantity('--stall-ms', ' of milliseconds'), v.gtValue(0, '--stall-ms must be above 0')),
-    ),
+    stall_ms: v.optional(delay('--stall-ms'), STALL_MS),
     on_error: v.picklist(['skip', 'abort'], '--on-error is one of skip, abort'),
     results: v.optional(v.string()),
     trace: v.optional(v.string()),
@@ -123,6 +128,10 @@ export const overloadOf = ({ on_full, timeout_ms }: RunFlags): Overload => ({
   onFull: on_full,
   timeoutNs: (timeout_ms ?? Number.POSITIVE_INFINITY) * 1e6,
 })
+
+/** How long calls of steps may take; undefined if they may hang. */
+export const limitsOf = ({ stall_ms }: RunFlags): CallLimits | undefined =>
+  stall_ms === 0 ? undefined : { stallMs: stall_ms, startMs: Math.max(stall_ms, STALL_MS) }
 
 /**
  * How requests arrive: as asked, else bulk for an interval of 0 and Poisson otherwise.

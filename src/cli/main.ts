@@ -3,7 +3,7 @@ import { LibraryError, NativeError } from '../../ffi/error.ts'
 import { UsageError } from '../errors.ts'
 import { hasModules } from '../steps/user/module.ts'
 import { VERSION } from '../version.ts'
-import { checkRunFlags, normaliseArguments, number, text } from './arguments.ts'
+import { checkRunFlags, normaliseArguments, number, STALL_MS, text } from './arguments.ts'
 import { EXIT } from './exit.ts'
 import { ownCommand, sweepFlags, sweptFlags } from './sweep-flags.ts'
 
@@ -124,7 +124,8 @@ function runCommandFlags<T>(parser: Argv<T>) {
     .option('stall_ms', {
       alias: ['stall-ms'],
       ...number,
-      describe: 'end the run if one call of a step takes longer than this, in ms',
+      default: STALL_MS,
+      describe: 'end the run if one call of a step takes longer than this, in ms: it hangs; 0: never',
     })
     .option('telemetry_ms', {
       alias: ['telemetry-ms'],

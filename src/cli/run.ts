@@ -13,7 +13,7 @@ import type { ExitReason } from '../results/schema.ts'
 import { CPU } from '../steps/step.ts'
 import { createNames } from '../tracing/buffer.ts'
 import { countersOf } from '../tracing/telemetry.ts'
-import { overloadOf, type RunFlags } from './arguments.ts'
+import { limitsOf, overloadOf, type RunFlags } from './arguments.ts'
 import { EXIT } from './exit.ts'
 import { openGpuTrace } from './gpu-trace.ts'
 import { requireLibraries } from './libraries.ts'
@@ -231,7 +231,7 @@ export async function run(flags: RunFlags, named?: readonly string[]): Promise<n
           trace: flags.trace !== undefined,
           names,
           recorded: gpuTrace.recording,
-          ...(flags.stall_ms !== undefined && { stallMs: flags.stall_ms }),
+          limits: limitsOf(flags),
           ...(arrival.kind === 'closed' && {
             closedLoop: { concurrency: arrival.concurrency, durationS: flags.duration },
           }),

@@ -216,9 +216,9 @@ interface Reports {
 }
 
 /** Runs `body` while no other thread of the run does so for this device. @throws {Stopped} */
-function aloneOn<T>({ tuning }: SharedRun, device: number, body: () => T): T {
+function aloneOn<T>({ tuning }: SharedRun, device: number, calls: CallNote, body: () => T): T {
   const turn = new SlotPool(tuning[device]!)
-  const slot = turn.acquire()
+  const slot = calls.pause(() => turn.acquire())
   if (slot < 0) throw new Stopped()
   try {
     return body()
@@ -272,7 +272,7 @@ export function stepContext(
       decoders: shared.decoders[instance.device],
       address: (item, tensor) => memory.address(item, tensor),
       copied: (path, bytes) => copies.add(path, bytes),
-      alone: measure => aloneOn(shared, instance.device, measure),
+      alone: measure => aloneOn(shared, instance.device, calls, measure),
       ...(work && {
         graphs: graphs => {
           for (const { exec, ...parts } of graphs) {

@@ -15,7 +15,7 @@ import { CPU, type RunSettings } from '../steps/step.ts'
 import { createNames, Track, type TrackHandle } from '../tracing/buffer.ts'
 import type { RunTrack } from '../tracing/events.ts'
 import type { GraphFacts } from '../tracing/gpu/facts.ts'
-import { createCalls, stalled } from './calls.ts'
+import { type CallLimits, createCalls, StallWatch } from './calls.ts'
 import { threadOf } from './context.ts'
 import { GpuMemory } from './gpu-memory.ts'
 import type { Plan } from './plan.ts'
@@ -37,8 +37,8 @@ export interface LaunchOptions {
   overload: Overload
   /** In place of a schedule's times: so many requests in flight, until then. */
   closedLoop?: { concurrency: number; durationS?: number }
-  /** The longest that a call of a step may take: the step hangs then, and the run ends. */
-  stallMs?: number
+  /** The longest that calls of a step may take: one that takes longer hangs, and the run ends. */
+  limits?: CallLimits | undefined
   /** Have every thread note what it does. */
   trace?: boolean
   /** Names of what is noted, if others note things beside the run's threads. */
@@ -141,7 +141,7 @@ function share(options: LaunchOptions, gpus: GpuMemory): SharedRun {
     decoders: gpus.decoderPools(),
     tuning: Object.fromEntries(devices.map(device => [device, SlotPool.create(1, control)])),
     copies: CopyCounts.create(workers),
-    ...(options.stallMs !== undefined && { calls: createCalls(workers) }),
+    ...(options.limits && { calls: createCalls(workers) }),
     recorded: options.recorded === true,
     ledger: options.ledger,
     schedule: shareCopy(schedule),
@@ -263,20 +263,18 @@ export class Launch {
 
   /** Ends the run if a call of a step takes too long, and leaves the thread behind that is in it. */
   #watchCalls(): Timer | undefined {
-    const { stallMs } = this.options
+    const { limits } = this.options
     const { calls } = this.#shared
-    if (stallMs === undefined || !calls) return undefined
-    return setInterval(
-      () => {
-        for (const thread of stalled(calls, stallMs * 1e6)) {
-          const { name, leave } = this.#threads[thread]!
-          const message = `one call takes longer than ${stallMs} ms (--stall-ms)`
-          this.stop({ kind: 'crashed', worker: name, message }, STOP.failed)
-          leave()
-        }
-      },
-      Math.min(LONGEST_GLANCE_MS, stallMs / GLANCES),
-    )
+    if (!limits || !calls) return undefined
+    const everyMs = Math.min(LONGEST_GLANCE_MS, limits.stallMs / GLANCES, limits.startMs / GLANCES)
+    const watch = new StallWatch(calls, limits, everyMs)
+    return setInterval(() => {
+      for (const { thread, message } of watch.look()) {
+        const { name, leave } = this.#threads[thread]!
+        this.stop({ kind: 'crashed', worker: name, message }, STOP.failed)
+        leave()
+      }
+    }, everyMs)
   }
 
   /** Depth of each queue now. */

@@ -15,7 +15,7 @@ import { CPU, type StepInstance } from '../steps/step.ts'
 import type { Track } from '../tracing/buffer.ts'
 import { GpuCalls } from '../tracing/gpu/calls.ts'
 import { ThreadTrace } from '../tracing/thread.ts'
-import { CallNote } from './calls.ts'
+import { type Call, CallNote } from './calls.ts'
 import { InstanceMemory, Stopped, stepContext, threadOf, WorkerGpu } from './context.ts'
 import { deviceLoss } from './device-loss.ts'
 import type { Instance, PlannedQueue } from './plan.ts'
@@ -89,6 +89,8 @@ class Runner {
     this.#control = new Control(shared.control)
     this.#ledger = new Ledger(shared.ledger)
     this.#ends = new Ends(this.#ledger, plan.steps, permitsOf(shared))
+    // A driver may hang where it is first asked for something.
+    this.#calls.begin('create', monotonicNs())
     this.#gpu = instance.device === CPU ? undefined : new WorkerGpu(instance.device)
     this.#work = this.#gpu && shared.recorded ? new GpuCalls(threadOf(shared, instance, worker)) : undefined
     this.#memory = new InstanceMemory(shared, instance, this.#gpu)
@@ -134,6 +136,8 @@ class Runner {
       await this.#live()
     } catch (error) {
       throw this.#gpu ? deviceLoss(error, this.#gpu.stream, this.instance, this.shared.plan) : error
+    } finally {
+      this.#calls.end()
     }
   }
 
@@ -150,12 +154,16 @@ class Runner {
       tell: this.tell,
     }
     const step = await kind.create(stepContext(this.#memory, reports, this.worker))
-    if (new Barrier(this.shared.created).arriveAndWait()) await step.warmUp?.()
+    this.#calls.end()
+    if (new Barrier(this.shared.created).arriveAndWait())
+      await this.#watched('warm-up', () => step.warmUp?.())
     if (new Barrier(this.shared.ready).arriveAndWait()) await this.#serve(step)
     for (const queue of [...this.#producing, this.#results]) queue.close()
-    step.close?.()
-    this.#memory.close()
-    this.#gpu?.close()
+    await this.#watched('close', () => {
+      step.close?.()
+      this.#memory.close()
+      this.#gpu?.close()
+    })
   }
 
   async #serve(step: StepInstance): Promise<void> {
@@ -164,23 +172,23 @@ class Runner {
       for (;;) {
         this.#collectGarbage()
         if (step.settle && this.#input.depth === 0)
-          await this.#trace.timed('settle', () => this.#watched(() => step.settle!(emit)))
+          await this.#trace.timed('settle', () => this.#watched('settle', () => step.settle!(emit)))
         const items = this.#takeBatch()
         if (!items) break
         await this.#runBatch(step, items, emit)
       }
       if (this.#control.stopped !== 0) return
-      await this.#watched(() => step.settle?.(emit))
-      await this.#watched(() => step.flush?.(emit))
+      await this.#watched('settle', () => step.settle?.(emit))
+      await this.#watched('flush', () => step.flush?.(emit))
     } catch (error) {
       if (!(error instanceof Stopped)) throw error
     }
   }
 
-  async #watched(call: () => void | Promise<void>): Promise<void> {
-    this.#calls.begin(monotonicNs())
+  async #watched(call: Call, work: () => void | Promise<void>): Promise<void> {
+    this.#calls.begin(call, monotonicNs())
     try {
-      await call()
+      await work()
     } finally {
       this.#calls.end()
     }
@@ -277,22 +285,26 @@ class Runner {
       this.#ledger.stamp(request, part, index, 'inferenceStart', now)
     }
     this.#trace.request = shares.length === 1 ? shares[0]!.request : -1
-    this.#memory.await(items)
+    this.#calls.begin('run', now, shares)
     try {
-      this.#calls.begin(now)
-      this.#work?.begin(shares[0]!.request)
-      await step.run(items, emit)
-    } catch (error) {
-      // It ends the run, and nobody waits for the inputs' slots: a GPU that has failed would refuse them, and be heard in
-      // place of what the step said of it.
-      if (!(error instanceof VideoError)) throw error
-      this.#memory.releaseHeld()
-      for (const { request } of shares) this.#fail(request, this.instance.step, error.code, error.message)
+      // A GPU that hangs may do so in any call, these included that only put something on its stream.
+      this.#memory.await(items)
+      try {
+        this.#work?.begin(shares[0]!.request)
+        await step.run(items, emit)
+      } catch (error) {
+        // It ends the run, and nobody waits for the inputs' slots: a GPU that has failed would refuse them, and be heard in
+        // place of what the step said of it.
+        if (!(error instanceof VideoError)) throw error
+        this.#memory.releaseHeld()
+        for (const { request } of shares) this.#fail(request, this.instance.step, error.code, error.message)
+      } finally {
+        this.#work?.end()
+      }
+      for (const item of items) this.#memory.release(item)
     } finally {
-      this.#work?.end()
       this.#calls.end()
     }
-    for (const item of items) this.#memory.release(item)
     this.#trace.request = -1
     if (this.#trace.track) this.#note(this.#trace.track, shares, now)
   }

@@ -53,7 +53,7 @@ export interface SharedRun {
   recorded: boolean
   /** What each thread of an instance moved to, from and between GPUs. */
   copies: CopyCountsHandle
-  /** Since when each thread of an instance has been in a call of its step, if that is watched. */
+  /** Since when each thread of an instance has been in which call of its step, if that is watched. */
   calls?: SharedArrayBuffer
   ledger: LedgerHandle
   /** Intended arrival of each request, float64 ns after the start. */

@@ -15,6 +15,7 @@ const NUMBERS: [string, string[]][] = [
   ['--slo-ms', ['0', '-1', 'x']],
   ['--concurrency', ['0', '-1', '1.5', 'x']],
   ['--timeout-ms', ['0', '-1', 'x', 'NaN', 'Infinity']],
+  ['--stall-ms', ['-1', 'x', 'NaN', 'Infinity']],
 ]
 const LONG: Record<string, string> = {
   '-v': '--videos',

@@ -88,7 +88,9 @@ export async function execute(run: RandomRun, pool: Pool, fault?: Fault, watched
       ...(run.concurrency !== undefined && { closedLoop: { concurrency: run.concurrency } }),
       requestVideo: new Uint32Array(run.requests),
       videos: ['none'],
-      ...((watched || fault?.kind === 'hang') && { stallMs: STALL_MS }),
+      ...((watched || fault?.kind === 'hang') && {
+        limits: { stallMs: STALL_MS, startMs: STALL_MS },
+      }),
       startWorker(data) {
         shared = data.shared
         return pool.start(data, fault)

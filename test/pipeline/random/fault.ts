@@ -1,10 +1,13 @@
 import type { StepInstance } from '../../../src/steps/step.ts'
 
+/** Calls of a step that can go wrong. */
+export type Faulty = 'create' | 'warm-up' | 'run' | 'settle' | 'flush' | 'close'
+
 /** Something that goes wrong in one step of a run. */
 export interface Fault {
   step: number
-  /** `throw`, `exit` and `hang` in a call of `run`, the others where they say. */
-  kind: 'throw' | 'exit' | 'hang' | 'create' | 'warm-up' | 'flush'
+  kind: 'throw' | 'exit' | 'hang'
+  call: Faulty
   /** On which call of an instance, from 0. */
   after: number
   /** Where a call that hangs waits, until the test has seen what came of it. */
@@ -18,27 +21,39 @@ export class InjectedError extends Error {
   }
 }
 
+/** What a call does that goes wrong. */
+export function goWrong({ kind, gate }: Fault): void {
+  if (kind === 'throw') throw new InjectedError()
+  if (kind === 'exit') process.exit(7)
+  Atomics.wait(new Int32Array(gate!), 0, 0)
+}
+
 /** A step of which a call goes wrong. */
-export function faulty(step: StepInstance, { kind, after, gate }: Fault): StepInstance {
-  let left = after
+export function faulty(step: StepInstance, fault: Fault): StepInstance {
+  let left = fault.after
+  const at = (call: Faulty) => {
+    if (call === fault.call && left-- === 0) goWrong(fault)
+  }
   return {
     warmUp() {
-      if (kind === 'warm-up') throw new InjectedError()
+      at('warm-up')
       return step.warmUp?.()
     },
     run(items, emit) {
-      if (left-- === 0) {
-        if (kind === 'throw') throw new InjectedError()
-        if (kind === 'exit') process.exit(7)
-        if (kind === 'hang') Atomics.wait(new Int32Array(gate!), 0, 0)
-      }
+      at('run')
       return step.run(items, emit)
     },
-    settle: emit => step.settle?.(emit),
+    settle(emit) {
+      at('settle')
+      return step.settle?.(emit)
+    },
     flush(emit) {
-      if (kind === 'flush') throw new InjectedError()
+      at('flush')
       return step.flush?.(emit)
     },
-    close: () => step.close?.(),
+    close() {
+      at('close')
+      step.close?.()
+    },
   }
 }

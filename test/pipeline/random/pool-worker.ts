@@ -3,7 +3,7 @@ import type { WorkerData } from '../../../src/pipeline/shared.ts'
 import { perform } from '../../../src/pipeline/worker.ts'
 import { stepKinds } from '../../../src/steps/index.ts'
 import type { StepContext } from '../../../src/steps/step.ts'
-import { type Fault, faulty, InjectedError } from './fault.ts'
+import { type Fault, faulty, goWrong } from './fault.ts'
 import type { PoolMessage } from './pool.ts'
 
 const say = (message: PoolMessage) => parentPort!.postMessage(message)
@@ -14,7 +14,7 @@ for (const kind of stepKinds) {
   Object.assign(kind, {
     async create(context: StepContext) {
       if (context.step !== fault?.step) return create(context)
-      if (fault.kind === 'create') throw new InjectedError()
+      if (fault.call === 'create') goWrong(fault)
       return faulty(await create(context), fault)
     },
   })
