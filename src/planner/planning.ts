@@ -1,0 +1,191 @@
+import { UsageError } from '../errors.ts'
+import { type Advice, adviceOn } from './advice.ts'
+import type { Bottleneck } from './bound/bottleneck.ts'
+import { Bounds, kindOf } from './bound/bounds.ts'
+import { paretoFront } from './front.ts'
+import { infeasible } from './infeasible.ts'
+import { type Candidate, type FindOptions, type Found, findPlan, runsOn, usableSpace } from './search/find.ts'
+import { type Goal, type Objective, objectiveOf } from './search/objective.ts'
+import type { Limits } from './space/limits.ts'
+import type { Space } from './space/space.ts'
+import type { Template } from './space/template.ts'
+import type { Arrangement, Load, Prediction, Predictor } from './types.ts'
+
+/** What is asked of a plan. */
+export interface Ask {
+  goal: Goal
+  /** Goal of the latency: with as few GPUs as it can be met with. */
+  sloMs?: number | undefined
+  /** Requests that plans are tried with, and their seed. */
+  sample: Omit<Load, 'ratePerS'>
+  /** Time for the search; all that it takes without it. */
+  searchMs?: number | undefined
+  /** Plans that are better by no more than this share are not looked for. */
+  tolerance: number
+  /** ms of a clock. */
+  now?(): number
+}
+
+/** A plan, and what it would do in bulk and at a rate. */
+export interface Rated extends Candidate {
+  bulk: Prediction
+  atRate: Prediction
+  onFront: boolean
+}
+
+export interface Planned {
+  space: Space
+  objective: Objective
+  found: Found & { best: Candidate }
+  /** The winner first, then others that are worth a look, the best first. */
+  plans: [Rated, ...Rated[]]
+  /** Rate at which latencies of all plans are compared. */
+  ratePerS: number
+  /** Of the winner: what limits it, by resource. */
+  limit: Bottleneck
+  advice: Advice[]
+  refused: Map<string, number>
+}
+
+/** The share of the time for the goal itself; the rest looks for the other end of the front. */
+const FOR_THE_GOAL = 0.7
+/** Plans of each end of the front, at most. */
+const SHOWN = 12
+/** Share of the highest throughput at which latencies are compared, where no rate was asked for. */
+export const LOAD = 0.7
+
+/** Looks for the best plan. @throws {UsageError} if none meets what is asked, saying what stands in the way, and what could be met */
+export function planFor(template: Template, limits: Limits, predictor: Predictor, ask: Ask): Planned {
+  const { goal, sample, tolerance, searchMs } = ask
+  const objective = objectiveOf(goal, sample)
+  const { space, refused } = usableSpace(template, limits, runsOn(predictor))
+  const options = { tolerance, ...(ask.now && { now: ask.now }) }
+  const share = (part: number) => (searchMs === undefined ? undefined : part * searchMs)
+  const first = onFewestGpus(space, predictor, objective, ask.sloMs, {
+    ...options,
+    budgetMs: share(FOR_THE_GOAL),
+  })
+  const { found } = first
+  if (!found.best) throw infeasible({ space: first.space, predictor, ask, found })
+  const slo = ask.sloMs === undefined ? undefined : -ask.sloMs
+  if (slo !== undefined && found.best.value < slo)
+    throw infeasible({ space: first.space, predictor, ask, found })
+  const ratePerS = goal.kind === 'p99' ? goal.ratePerS : LOAD * found.best.value
+  const other = objectiveOf(goal.kind === 'p99' ? { kind: 'throughput' } : { kind: 'p99', ratePerS }, sample)
+  const second = findPlan(first.space, predictor, other, { ...options, budgetMs: share(1 - FOR_THE_GOAL) })
+  const seen = new Set<Candidate['choice']>()
+  const shown = [found.best, ...spread(found.tried), ...spread(second.tried)].filter(({ choice }) => {
+    if (seen.has(choice)) return false
+    seen.add(choice)
+    return true
+  })
+  const plans = rate(shown, predictor, sample, ratePerS, objective)
+  for (const [message, times] of first.refused) refused.set(message, (refused.get(message) ?? 0) + times)
+  const bounds = new Bounds(first.space, predictor, objective.load)
+  return {
+    space: first.space,
+    objective,
+    found: { ...found, best: found.best },
+    plans,
+    ratePerS,
+    limit: merged(bounds.bottleneck(found.best.choice)),
+    advice: adviceOn(first.space, predictor, objective, found.best),
+    refused: new Map([...refused, ...found.refused]),
+  }
+}
+
+interface Searched {
+  space: Space
+  found: Found
+  refused: Map<string, number>
+}
+
+/** With a latency to meet, what was found on the least number of GPUs on which a plan meets it; else on all of them. */
+function onFewestGpus(
+  all: Space,
+  predictor: Predictor,
+  objective: Objective,
+  sloMs: number | undefined,
+  options: FindOptions,
+): Searched {
+  const { template, limits } = all
+  const search = (space: Space, more: FindOptions) =>
+    findPlan(space, predictor, objective, { ...options, ...more })
+  const { budgetMs } = options
+  const counts = sloMs === undefined ? [] : limits.gpus.slice(1).map((_, i) => i + 1)
+  // The first half of the time is for finding out how many it takes.
+  const half = budgetMs === undefined || counts.length === 0 ? budgetMs : budgetMs / 2
+  for (const gpus of counts) {
+    const own = usableSpace(template, { ...limits, gpus: limits.gpus.slice(0, gpus) }, runsOn(predictor))
+    const met = search(own.space, {
+      budgetMs: half === undefined ? undefined : half / counts.length,
+      enough: -sloMs!,
+    })
+    if (!met.best || met.best.value < -sloMs!) continue
+    return { ...own, found: search(own.space, { budgetMs: half }) }
+  }
+  return { space: all, found: search(all, { budgetMs: half }), refused: new Map() }
+}
+
+/** The best plan of each placement, for those that differ in more than numbers. */
+function spread(tried: readonly Candidate[]): Candidate[] {
+  const seen = new Set<string>()
+  return tried
+    .filter(({ choice: { structure, cpu, roles } }) => {
+      const key = [structure, cpu, ...roles].join()
+      if (seen.has(key)) return false
+      seen.add(key)
+      return true
+    })
+    .slice(0, SHOWN)
+}
+
+/** What plans would do in bulk and at a rate; the first stays first. */
+function rate(
+  shown: readonly Candidate[],
+  predictor: Predictor,
+  sample: Ask['sample'],
+  ratePerS: number,
+  objective: Objective,
+): [Rated, ...Rated[]] {
+  const both = shown.map(candidate => {
+    const { arrangement } = candidate
+    return {
+      ...candidate,
+      bulk: predictor.predict(arrangement, sample),
+      atRate: predictor.predict(arrangement, { ...sample, ratePerS }),
+    }
+  })
+  const front = paretoFront(
+    both.map(({ bulk, atRate }) => ({
+      a: bulk.videosPerS,
+      b: atRate.aborted ? Number.NEGATIVE_INFINITY : -atRate.p99Ms,
+    })),
+  )
+  const rated = both.map((candidate, i) => ({ ...candidate, onFront: front[i]! }))
+  const [winner, ...others] = rated
+  const value = ({ bulk, atRate }: Rated) =>
+    objective.value(objective.load.ratePerS === undefined ? bulk : atRate)
+  return [winner!, ...others.sort((a, b) => value(b) - value(a))]
+}
+
+/** A bottleneck by kinds of resources: what is alike on several GPUs is one. */
+function merged({ perS, shares }: Bottleneck): Bottleneck {
+  const kinds: Record<string, number> = {}
+  for (const [name, share] of Object.entries(shares)) kinds[kindOf(name)] = (kinds[kindOf(name)] ?? 0) + share
+  return { perS, shares: kinds }
+}
+
+/** What a given arrangement would do, if that is known. */
+export function predictedOf(
+  predictor: Predictor,
+  arrangement: Arrangement,
+  load: Load,
+): Prediction | undefined {
+  try {
+    return predictor.predict(arrangement, load)
+  } catch (error) {
+    if (error instanceof UsageError) return undefined
+    throw error
+  }
+}
