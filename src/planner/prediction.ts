@@ -26,13 +26,16 @@ export function counted(service: ServiceModel): { service: ServiceModel; work: M
   return {
     work,
     service: {
-      ...service,
+      ms: call => service.ms(call),
+      clips: (instance, request) => service.clips(instance, request),
       stretches(call) {
         const stretches = stretchesOf(service, call)
-        for (const { resource, ms, width = 1 } of stretches)
-          if (resource !== undefined) work.set(resource, (work.get(resource) ?? 0) + ms * width)
+        for (const { ms, resource: name, width = 1 } of stretches)
+          if (name !== undefined) work.set(name, (work.get(name) ?? 0) + ms * width)
         return stretches
       },
+      ahead: instance => service.ahead?.(instance) ?? 0,
+      ...(service.result && { result: service.result }),
     },
   }
 }

@@ -6,6 +6,8 @@ import { drawService, type ServiceOptions, type ServiceTime, serviceMs } from '.
 /** One call of a step. */
 export interface Call {
   instance: Instance
+  /** Which of the instance's threads it is on. */
+  worker: number
   /** The first request of it. */
   request: number
   /** Items joined to a batch, and clips of them all. */

@@ -119,17 +119,17 @@ export class SimulatedWorker {
 
   *#serve(request: number, items: number, clips: number): Body {
     const { clock, service, calls, busyNs } = this.world
-    const { instance } = this
+    const { instance, worker } = this
     const beginNs = clock.now
-    yield* pass(this.world, stretchesOf(service, { instance, request, items, clips }))
+    yield* pass(this.world, stretchesOf(service, { instance, worker, request, items, clips }))
     calls[instance.id]!++
     busyNs[instance.id]! += clock.now - beginNs
   }
 
   *#begin(request: number, items: number, clips: number, before: UnderWay | undefined): Body<UnderWay> {
     const { clock, service, calls, busyNs } = this.world
-    const { instance } = this
-    const stretches = stretchesOf(service, { instance, request, items, clips })
+    const { instance, worker } = this
+    const stretches = stretchesOf(service, { instance, worker, request, items, clips })
     const own = stretches.findIndex(({ later }) => later)
     const beginNs = clock.now
     yield* pass(this.world, own < 0 ? stretches : stretches.slice(0, own))

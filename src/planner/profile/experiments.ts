@@ -1,0 +1,126 @@
+import type { GroupInput, StepInput } from '../../pipeline/schema.ts'
+import { CPU } from '../../steps/step.ts'
+import type { Arrangement, PipelineFile } from '../types.ts'
+
+/** A run that measures steps. */
+export interface Experiment {
+  /** Of its folder. */
+  name: string
+  arrangement: Arrangement
+  /** Requests in flight. */
+  concurrency: number
+  /** Whether no two calls of the steps that it is for run at once: then they take as long as they take. */
+  isolates: boolean
+  /** Whether threads note what they do: for steps that have batches under way. */
+  trace: boolean
+  /** Share of the time that all experiments of a round take. */
+  weight: number
+}
+
+export interface Sizes {
+  /** Videos in a batch. */
+  batches: readonly number[]
+  /** Requests in flight at once, to see what they cost each other. */
+  crowds: readonly number[]
+}
+
+/** A batch waits for its last video, however long that takes to load. */
+const UNTIL_FULL_MS = 10_000
+const QUEUE = 4096
+
+/** The file with some keys of its first step, and of all its groups, set; and slots for what is in flight. */
+function changed(file: PipelineFile, first: Partial<StepInput>, inFlight: number): PipelineFile {
+  const roomy = ({ num_shared_tensors: slots = 0, ...step }: StepInput): StepInput => {
+    const groups = step.queue_groups.map(({ num_shared_tensors: _, ...group }) => group)
+    const passesOn = groups.some(({ out_queues: queues }) => queues !== undefined)
+    const enough = { num_shared_tensors: Math.max(slots, 2 * inFlight + 2) }
+    return { ...step, queue_groups: groups, ...(passesOn && enough) }
+  }
+  return {
+    ...file,
+    pipeline: file.pipeline.map((step, s) => ({ ...roomy(step), ...(s === 0 && first) })),
+  }
+}
+
+/** One instance of each step: the first group's, on its first device. */
+function smallest(file: PipelineFile): PipelineFile {
+  const only = (group: GroupInput): GroupInput => ({
+    ...group,
+    gpus: group.gpus!.slice(0, 1),
+    ...(group.in_queue !== undefined && { in_queue: 0 }),
+    ...(group.out_queues !== undefined && { out_queues: [0] }),
+  })
+  return {
+    ...file,
+    pipeline: file.pipeline.map(({ gpus, in_queue, out_queues, queue_groups, ...step }) => ({
+      ...step,
+      queue_groups: [
+        only({
+          ...(gpus && { gpus }),
+          ...(in_queue !== undefined && { in_queue }),
+          ...(out_queues && { out_queues }),
+          ...queue_groups[0]!,
+        }),
+      ],
+    })),
+  }
+}
+
+const runsOnGpu = ({ queue_groups: [group] }: StepInput): boolean => (group?.gpus?.[0] ?? CPU) !== CPU
+
+const LOADERS = new Set(['loader', 'models.r2p1d.model.R2P1DLoader', 'R2P1DLoader'])
+
+/**
+ * Runs that measure the steps of a pipeline: each call by itself, in batches of each size; and crowds, which show what
+ * calls that run at once cost each other.
+ * @param name tells the files of a profile from each other
+ */
+export function experimentsOf(name: string, given: PipelineFile, { batches, crowds }: Sizes): Experiment[] {
+  const file = smallest(given)
+  const [first] = file.pipeline
+  const onGpus = file.pipeline.some(runsOnGpu)
+  const decodesOnGpu = LOADERS.has(first!.model) && runsOnGpu(first!)
+  const threads = LOADERS.has(first!.model) || first!.model === 'synthetic-loader'
+  const { in_flight: _, cpu_decoders: __, ...one } = first!
+  const base = (inFlight: number, batch: number, more: Partial<StepInput> = {}): Arrangement => ({
+    config: changed({ ...file, pipeline: [one, ...file.pipeline.slice(1)] }, more, inFlight),
+    batch,
+    maxBatchDelayMs: UNTIL_FULL_MS,
+    perGpuQueue: false,
+    queueSize: QUEUE,
+  })
+  const loading = (inFlight: number) => (threads ? { in_flight: inFlight } : {})
+  const isolated = batches.map(
+    (batch): Experiment => ({
+      name: `${name}-batch-${batch}`,
+      arrangement: base(batch, batch, loading(1)),
+      concurrency: batch,
+      isolates: true,
+      trace: onGpus,
+      weight: batch === 1 ? 2 : 1,
+    }),
+  )
+  const decoding: Experiment[] = decodesOnGpu
+    ? [
+        {
+          name: `${name}-decoders-on-host`,
+          arrangement: base(2, 1, { ...loading(1), cpu_decoders: 1 }),
+          concurrency: 1,
+          isolates: true,
+          trace: false,
+          weight: 1,
+        },
+      ]
+    : []
+  const crowded = crowds.map(
+    (crowd): Experiment => ({
+      name: `${name}-crowd-${crowd}`,
+      arrangement: base(crowd, 1, loading(crowd)),
+      concurrency: crowd,
+      isolates: false,
+      trace: false,
+      weight: 1,
+    }),
+  )
+  return [...isolated, ...decoding, ...crowded]
+}

@@ -1,0 +1,157 @@
+import type { Arrangement } from '../types.ts'
+import type { Arrivals } from './predictor.ts'
+import type { Profile } from './schema.ts'
+
+/** What a run came to: so many a second, and the middle of their latencies. */
+export interface Figures {
+  videosPerS: number
+  p50Ms: number
+}
+
+/** A run in which calls were at work at the same time. */
+export interface Crowd {
+  name: string
+  arrangement: Arrangement
+  concurrency: number
+  requests: number
+  /** Requests at the start that do not count. */
+  warmup: number
+  seed: number
+  measured: Figures
+}
+
+/** A number of a profile that cannot be measured by itself. */
+export interface Parameter {
+  low: number
+  high: number
+  /** What holds it, and by which name. */
+  of: Record<string, number>
+  name: string
+}
+
+/** Rate and median of requests that came one after the other out of a closed loop. @param ms ends and latencies */
+export function figuresOf(ends: readonly number[], latencies: readonly number[]): Figures | undefined {
+  if (ends.length < 2) return undefined
+  const sorted = ends.toSorted((a, b) => a - b)
+  const seconds = (sorted.at(-1)! - sorted[0]!) / 1000
+  const middle = latencies.toSorted((a, b) => a - b)[latencies.length >> 1]!
+  return seconds > 0 ? { videosPerS: (sorted.length - 1) / seconds, p50Ms: middle } : undefined
+}
+
+/** Predicts a run. */
+export type Predict = (profile: Profile, crowd: Crowd) => Figures | undefined
+
+/** The same figures of a simulated run. */
+export function simulatedFigures(
+  simulate: (
+    arrangement: Arrangement,
+    arrivals: Arrivals,
+  ) => {
+    simulated: { endNs: Float64Array; intendedNs: Float64Array }
+  },
+  { arrangement, concurrency, requests, warmup, seed }: Crowd,
+): Figures | undefined {
+  const { simulated } = simulate(arrangement, { schedule: new Float64Array(requests), concurrency, seed })
+  const { endNs, intendedNs } = simulated
+  const ends: number[] = []
+  const latencies: number[] = []
+  for (let request = warmup; request < requests; request++) {
+    if (Number.isNaN(endNs[request]!)) continue
+    ends.push(endNs[request]! / 1e6)
+    latencies.push((endNs[request]! - intendedNs[request]!) / 1e6)
+  }
+  return figuresOf(ends, latencies)
+}
+
+/** The parameters of a profile, for its steps on the host and on GPUs. They are the profile's own: to set them changes it. */
+export function parametersOf(profile: Profile): Parameter[] {
+  const { capacities, steps } = profile
+  const uses = (name: string) => steps.some(({ shares }) => (shares[name] ?? 0) > 0)
+  const capacity = (name: string, low: number, high: number): Parameter[] =>
+    uses(name) ? [{ low, high, of: capacities, name }] : []
+  return [
+    ...capacity('cores', 0.3, 2 * profile.about.cores),
+    ...capacity('nvdec', 0.5, 64),
+    ...steps
+      .filter(({ shares }) => shares.nvdec !== undefined)
+      .map(({ shares }): Parameter => ({ low: 0.02, high: 0.98, of: shares, name: 'nvdec' })),
+  ]
+}
+
+const GOLDEN = (Math.sqrt(5) - 1) / 2
+const STEPS = 14
+const SWEEPS = 3
+
+/** Looks for the least value of a function between two numbers, on a scale of ratios, by golden sections (Kiefer 1953). */
+export function goldenSection(low: number, high: number, of: (value: number) => number): number {
+  let [a, b] = [Math.log(low), Math.log(high)]
+  let [c, d] = [b - GOLDEN * (b - a), a + GOLDEN * (b - a)]
+  let [atC, atD] = [of(Math.exp(c)), of(Math.exp(d))]
+  for (let step = 0; step < STEPS; step++) {
+    if (atC <= atD) {
+      ;[b, d, atD] = [d, c, atC]
+      c = b - GOLDEN * (b - a)
+      atC = of(Math.exp(c))
+    } else {
+      ;[a, c, atC] = [c, d, atD]
+      d = a + GOLDEN * (b - a)
+      atD = of(Math.exp(d))
+    }
+  }
+  return Math.exp(atC <= atD ? c : d)
+}
+
+/** How far predictions are from what was measured, as a sum of squared logarithms. */
+function distance(profile: Profile, crowds: readonly Crowd[], predict: Predict): number {
+  return crowds.reduce((sum, crowd) => {
+    const predicted = predict(profile, crowd)
+    if (!predicted) return sum
+    const rate = Math.log(predicted.videosPerS / crowd.measured.videosPerS)
+    const median = Math.log(predicted.p50Ms / crowd.measured.p50Ms)
+    return sum + rate ** 2 + median ** 2 / 2
+  }, 0)
+}
+
+/**
+ * Sets a profile's parameters so that simulations come nearest to the crowds that were measured: one parameter after the
+ * other, several times over. A parameter that makes nothing better keeps its value.
+ */
+export function fit(
+  profile: Profile,
+  crowds: readonly Crowd[],
+  parameters: readonly Parameter[],
+  predict: Predict,
+): void {
+  if (crowds.length === 0) return
+  let best = distance(profile, crowds, predict)
+  for (let sweep = 0; sweep < SWEEPS; sweep++)
+    for (const { low, high, of, name } of parameters) {
+      const before = of[name]!
+      const at = (value: number): number => {
+        of[name] = value
+        return distance(profile, crowds, predict)
+      }
+      const found = goldenSection(low, high, at)
+      const now = at(found)
+      if (now < best) best = now
+      else of[name] = before
+    }
+}
+
+/** How far the fitted profile's predictions are from each crowd. */
+export const fittedErrors = (
+  profile: Profile,
+  crowds: readonly Crowd[],
+  predict: Predict,
+): Profile['fitted'] =>
+  crowds.flatMap(crowd => {
+    const predicted = predict(profile, crowd)
+    if (!predicted) return []
+    return [
+      {
+        name: crowd.name,
+        throughputError: predicted.videosPerS / crowd.measured.videosPerS - 1,
+        p50Error: predicted.p50Ms / crowd.measured.p50Ms - 1,
+      },
+    ]
+  })

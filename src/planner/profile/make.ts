@@ -1,0 +1,104 @@
+import { mkdtempSync, rmSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { describeDevice } from '../../../ffi/cuda/device.ts'
+import { driverNumber } from '../../../ffi/cuda/driver.ts'
+import { findVideos } from '../../client/videos.ts'
+import { detectHost } from '../../pipeline/host.ts'
+import type { Registry } from '../../pipeline/registry.ts'
+import { hostFacts } from '../../results/host.ts'
+import { Runner } from '../../sweep/runner.ts'
+import { VERSION } from '../../version.ts'
+import type { PipelineFile } from '../types.ts'
+import { cacheRoot, contentHash, ProfileFolder, videosHash } from './cache.ts'
+import { experimentsOf, type Sizes } from './experiments.ts'
+import { measureProfile } from './measure.ts'
+import type { Profile } from './schema.ts'
+
+export interface MakeOptions extends Sizes {
+  /** Pipelines whose steps are measured, by a name for their runs: one for each way to cut and to place them. */
+  files: Readonly<Record<string, PipelineFile>>
+  /** That of rnb itself. */
+  command: readonly string[]
+  /** Undefined where steps need no videos. */
+  videoRoot?: string
+  weights?: string
+  /** `cpu`, `cuda` or `auto`. */
+  device: string
+  budgetS: number
+  /** Whether to use, and to keep, what is measured. */
+  cache: boolean
+  registry: Registry
+  say(line: string): void
+  /** Hears of what runs the program, so that it can be stopped. */
+  started?(runner: Runner): void
+}
+
+/** Where requests need no videos, they name this one. */
+const NO_VIDEO = 'none'
+
+/** The host, as far as figures depend on it. */
+function aboutOf({ weights, device, videoRoot }: MakeOptions) {
+  const { cpu, cores } = hostFacts()
+  const host = detectHost()
+  const gpus = device === 'cpu' ? 0 : host.gpus
+  const videos = videoRoot === undefined ? [NO_VIDEO] : findVideos(videoRoot).map(({ path }) => path)
+  return {
+    videos,
+    about: {
+      rnb: VERSION,
+      cpu,
+      cores,
+      gpus: Array.from({ length: gpus }, (_, gpu) => describeDevice(gpu).name),
+      networks: weights === undefined ? 'random' : contentHash(weights),
+      videos: videosHash(videos),
+    },
+    driver: gpus > 0 ? driverNumber() : undefined,
+  }
+}
+
+/**
+ * The profile of pipelines on this host: from the cache if everything that it depends on is as it was, else measured.
+ * @returns undefined if people interrupted it: what has been measured is kept
+ * @throws {UsageError} as `measureProfile` does
+ */
+export async function makeProfile(options: MakeOptions): Promise<Profile | undefined> {
+  const { files, batches, crowds, command, videoRoot, weights, device, budgetS, cache, registry, say } =
+    options
+  const { about, videos, driver } = aboutOf(options)
+  const experiments = Object.entries(files).flatMap(([name, file]) =>
+    experimentsOf(name, file, { batches, crowds }),
+  )
+  const key = { about, driver, experiments, videoRoot, weights, device }
+  const root = cache ? cacheRoot() : mkdtempSync(join(tmpdir(), 'rnb-profile-'))
+  try {
+    const folder = ProfileFolder.within(root, key)
+    const known = folder.read()
+    if (known) {
+      say(`profile of ${known.measured.at} from ${folder.path}`)
+      return known
+    }
+    const runner = new Runner(command, folder.path)
+    options.started?.(runner)
+    const profile = await measureProfile({
+      runner,
+      experiments,
+      flags: {
+        ...(videoRoot !== undefined && { video_root: videoRoot }),
+        ...(weights !== undefined && { weights }),
+        device,
+        on_full: 'wait',
+      },
+      registry,
+      ...(weights !== undefined && { weights }),
+      about,
+      videos,
+      budgetS,
+      say,
+    })
+    if (profile) say(`profile written to ${folder.write(profile)}`)
+    return profile
+  } finally {
+    if (!cache) rmSync(root, { recursive: true, force: true })
+  }
+}

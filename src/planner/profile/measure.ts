@@ -1,0 +1,361 @@
+import { mkdirSync, writeFileSync } from 'node:fs'
+import { loadavg } from 'node:os'
+import { join } from 'node:path'
+import { UsageError } from '../../errors.ts'
+import type { Plan } from '../../pipeline/plan.ts'
+import type { Registry } from '../../pipeline/registry.ts'
+import { mean, meanInterval } from '../../results/statistics.ts'
+import { CPU, type RunSettings } from '../../steps/step.ts'
+import { clipsDrawn } from '../../steps/synthetic/loader.ts'
+import type { Flags } from '../../sweep/grid.ts'
+import type { PointEnd } from '../../sweep/runner.ts'
+import { planOf } from '../plan-of.ts'
+import type { Experiment } from './experiments.ts'
+import {
+  type Crowd,
+  figuresOf,
+  fit,
+  fittedErrors,
+  type Predict,
+  parametersOf,
+  simulatedFigures,
+} from './fit.ts'
+import { type Engine, stepKey, threadsOf } from './keys.ts'
+import { networkReader, threadsOfFile } from './networks.ts'
+import { ownMsOf } from './own-time.ts'
+import { ProfilePredictor } from './predictor.ts'
+import { type ObservedRun, observe, readResults } from './read-run.ts'
+import type { Profile, ProfiledStep } from './schema.ts'
+
+/** Who runs the program: `src/sweep/runner.ts`. */
+export interface ProfileRunner {
+  /** Folder of the runs' folders. */
+  readonly out: string
+  run(name: string, flags: Flags): Promise<PointEnd>
+}
+
+export interface MeasureOptions {
+  runner: ProfileRunner
+  experiments: readonly Experiment[]
+  /** Of all runs: videos, weights, device, ... */
+  flags: Flags
+  registry: Registry
+  weights?: string
+  about: Profile['about']
+  /** Paths of the videos that requests name, in their order. */
+  videos: readonly string[]
+  /** Seconds that runs may take in all. */
+  budgetS: number
+  /** Half a 95 % interval of a mean, relative to it, at which a step is known well enough. */
+  confidence?: number
+  say(line: string): void
+}
+
+const CONFIDENCE = 0.03
+/** Of a run: shorter ones are mostly start, longer ones bring little. */
+const LEAST_S = 1.5
+const MOST_S = 8
+/** Of the budget: what the first round's runs take of it, their starts not counted. */
+const FIRST_ROUND = 0.4
+/** Sizes with a smaller share of a step's calls do not count for how well it is known. */
+const RARE = 0.05
+const MOST_REQUESTS = 50_000
+/** By default requests in flight are warm twice over. */
+const warmupOf = (concurrency: number): number => Math.max(10, 2 * concurrency)
+
+interface Planned {
+  plan: Plan
+  settings: RunSettings
+}
+
+/** Samples of a step, in the order in which they came. */
+interface Gathered {
+  title: string
+  kind: string
+  width: number
+  ahead: number
+  engine: Engine
+  /** False of a step that only takes time, as synthetic ones may. */
+  busy: boolean
+  ownMs: number[]
+  /** By clips, and by video for a first step. */
+  calls: Map<string, { clips: number; video?: number; ms: number[] }>
+}
+
+class Measurement {
+  readonly #steps = new Map<string, Gathered>()
+  readonly #handOverMs: number[] = []
+  readonly #crowds: Crowd[] = []
+  readonly #most = new Map<number, number>()
+  readonly #videos: ReadonlyMap<string, number>
+  readonly #plans = new Map<Experiment, Planned>()
+  readonly #networks: ReturnType<typeof networkReader>
+  readonly #loadBefore = loadavg()[0]!
+  readonly #began = performance.now()
+  /** Of runs that were made now: what each took beyond the time in which requests came. */
+  readonly #starts: number[] = []
+
+  constructor(readonly options: MeasureOptions) {
+    this.#videos = new Map(options.videos.map((path, at) => [path, at]))
+    this.#networks = networkReader(options.registry, options.weights)
+  }
+
+  get elapsedS(): number {
+    return (performance.now() - this.#began) / 1000
+  }
+
+  /** What a run takes that is to last so long, as far as that is known. */
+  expectS(seconds: number): number {
+    return seconds + (this.#starts.length > 0 ? mean(this.#starts) : 1)
+  }
+
+  #planned(experiment: Experiment): Planned {
+    const known = this.#plans.get(experiment)
+    if (known) return known
+    const { registry, about } = this.options
+    const { arrangement } = experiment
+    const gpus = about.gpus.length
+    const planned = planOf(
+      arrangement,
+      { requests: MOST_REQUESTS, seed: 0, ratePerS: 1 },
+      {
+        registry,
+        gpus,
+        networks: this.#networks,
+        threads: threadsOfFile(arrangement.config, registry, gpus === 0),
+      },
+    )
+    this.#plans.set(experiment, planned)
+    return planned
+  }
+
+  /** Runs an experiment, and takes in what it says. @returns false if people interrupted it */
+  async run(experiment: Experiment, seed: number, seconds: number): Promise<boolean> {
+    const { runner, flags } = this.options
+    const { arrangement, concurrency, trace } = experiment
+    const name = `${experiment.name}-${seed}`
+    mkdirSync(runner.out, { recursive: true })
+    const file = join(runner.out, `${experiment.name}.json`)
+    writeFileSync(file, JSON.stringify(arrangement.config, null, 2))
+    const tracePath = join(runner.out, `${name}.trace.json`)
+    const began = performance.now()
+    const end = await runner.run(name, {
+      ...flags,
+      config_file_path: file,
+      batch_size: String(arrangement.batch),
+      max_batch_delay_ms: String(arrangement.maxBatchDelayMs),
+      queue_size: String(arrangement.queueSize),
+      concurrency: String(concurrency),
+      duration: String(seconds),
+      videos: String(MOST_REQUESTS),
+      warmup: String(warmupOf(concurrency)),
+      seed: String(seed),
+      ...(trace && { trace: tracePath }),
+    })
+    if (end.kind === 'interrupted') return false
+    if (end.kind === 'failed') throw new UsageError(`measuring ${name} failed: ${end.message}`)
+    if (end.summary.exit.status !== 0)
+      throw new UsageError(`measuring ${name} failed: ${end.summary.exit.message ?? end.summary.exit.reason}`)
+    if (!end.earlier) this.#starts.push((performance.now() - began) / 1000 - seconds)
+    this.#take(experiment, seed, join(runner.out, name, 'results.jsonl'), trace ? tracePath : undefined)
+    return true
+  }
+
+  #take(experiment: Experiment, seed: number, results: string, tracePath: string | undefined): void {
+    const planned = this.#planned(experiment)
+    const all = readResults(results)
+    const run = observe(planned.plan, all)
+    this.#takeRoom(planned, run, seed)
+    if (experiment.isolates) this.#takeCalls(planned, run, tracePath)
+    else this.#takeCrowd(experiment, run, all.length, seed)
+    if (experiment.isolates && experiment.concurrency === 1)
+      for (const ms of run.handOverMs) this.#handOverMs.push(ms)
+  }
+
+  /** Videos that gave fewer clips than were drawn for them have no room for more. */
+  #takeRoom({ plan }: Planned, { results }: ObservedRun, seed: number): void {
+    const { options } = plan.instances[0]!
+    if (!('num_clips_population' in options)) return
+    for (const { id, clips, video } of results) {
+      const at = this.#videos.get(video)
+      const drawn = clipsDrawn(options as unknown as Parameters<typeof clipsDrawn>[0], seed, id)
+      if (at !== undefined && clips < drawn) this.#most.set(at, clips)
+    }
+  }
+
+  #takeCrowd(
+    { name, arrangement, concurrency }: Experiment,
+    run: ObservedRun,
+    requests: number,
+    seed: number,
+  ) {
+    const { results } = run
+    const measured = figuresOf(
+      results.map(({ intended_ms, latency_ms }) => intended_ms + latency_ms),
+      results.map(({ latency_ms }) => latency_ms),
+    )
+    if (measured)
+      this.#crowds.push({
+        name,
+        arrangement,
+        concurrency,
+        requests,
+        warmup: warmupOf(concurrency),
+        seed,
+        measured,
+      })
+  }
+
+  #takeCalls(
+    { plan, settings }: Planned,
+    { calls, results }: ObservedRun,
+    tracePath: string | undefined,
+  ): void {
+    const videoOf = new Map(results.map(({ id, video }) => [id, this.#videos.get(video)]))
+    for (const { step, engine, clips, request, ms } of calls) {
+      const instance = plan.instances.find(other => other.step === step)!
+      const { kind, name = kind, last } = plan.steps[step]!
+      const width = engine === 'cpu' ? threadsOf(instance, kind, settings) : 1
+      const key = stepKey(plan, instance, engine)
+      const at = `${key} ${width}`
+      const leaves = kind === 'network' && last && instance.device !== CPU
+      const gathered = this.#steps.get(at) ?? {
+        title: `${name} on ${engine}`,
+        kind,
+        busy: instance.options.busy !== false,
+        width,
+        ahead: leaves ? GPU_BATCHES_AHEAD : 0,
+        engine,
+        ownMs: [],
+        calls: new Map(),
+      }
+      this.#steps.set(at, gathered)
+      const video = request === undefined ? undefined : videoOf.get(request)
+      const size = `${clips}/${video}`
+      const known = gathered.calls.get(size) ?? { clips, ...(video !== undefined && { video }), ms: [] }
+      gathered.calls.set(size, known)
+      known.ms.push(ms)
+    }
+    if (tracePath === undefined) return
+    for (const [at, gathered] of this.#steps) {
+      const index = plan.steps.findIndex(
+        (_, s) =>
+          gathered.ahead > 0 && at.startsWith(stepKey(plan, plan.instances.find(i => i.step === s)!, 'gpu')),
+      )
+      const own =
+        index < 0 ? undefined : ownMsOf(tracePath, plan.steps[index]!.name ?? plan.steps[index]!.kind)
+      if (own !== undefined) gathered.ownMs.push(own)
+    }
+  }
+
+  /** The widest interval of a mean that counts, relative to the mean; null where a size has too few calls for one. */
+  widestInterval(): number | null {
+    let widest: number | null = 0
+    for (const { calls } of this.#steps.values()) {
+      const bySize = new Map<number, number[]>()
+      for (const { clips, ms } of calls.values()) bySize.set(clips, [...(bySize.get(clips) ?? []), ...ms])
+      const total = [...bySize.values()].reduce((sum, ms) => sum + ms.length, 0)
+      for (const ms of bySize.values()) {
+        if (ms.length < RARE * total) continue
+        const interval = meanInterval(Float64Array.from(ms))
+        const centre = mean(ms)
+        if (!interval) return null
+        if (centre > 0 && widest !== null)
+          widest = Math.max(widest, (interval.high - interval.low) / 2 / centre)
+      }
+    }
+    return widest
+  }
+
+  profile(): Profile {
+    const { about, videos, registry, weights } = this.options
+    const steps = [...this.#steps].map(([at, of]) => stepOf(at.slice(0, at.lastIndexOf(' ')), of))
+    const profile: Profile = {
+      version: 1,
+      about,
+      measured: {
+        at: new Date().toISOString(),
+        seconds: this.elapsedS,
+        loadBefore: this.#loadBefore,
+        loadAfter: loadavg()[0]!,
+        calls: steps.reduce((sum, { calls }) => calls.reduce((all, { ms }) => all + ms.length, sum), 0),
+        widestInterval: this.widestInterval(),
+      },
+      videos: videos.map((path, at) => ({ path, ...(this.#most.has(at) && { most: this.#most.get(at)! }) })),
+      handOverMs: this.#handOverMs.sort((a, b) => a - b),
+      capacities: { cores: about.cores, ...(about.gpus.length > 0 && { nvdec: FIRST_NVDEC, compute: 1 }) },
+      fitted: [],
+      steps,
+    }
+    const options = { registry, ...(weights !== undefined && { weights }) }
+    const predict: Predict = (of, crowd) => {
+      const predictor = new ProfilePredictor(of, options)
+      return simulatedFigures((arrangement, arrivals) => predictor.simulate(arrangement, arrivals), crowd)
+    }
+    fit(profile, this.#crowds, parametersOf(profile), predict)
+    profile.fitted = fittedErrors(profile, this.#crowds, predict)
+    return profile
+  }
+}
+
+/** As in `src/steps/gpu-network.ts`: while one batch is computed, the one before is read back. */
+const GPU_BATCHES_AHEAD = 2
+/** Decoders of a GPU before it is known how much they carry. */
+const FIRST_NVDEC = 7
+const FIRST_NVDEC_SHARE = 0.5
+
+/** What a step's calls share with others, before that is fitted. */
+function sharesOf({ engine, kind, busy }: Gathered): ProfiledStep['shares'] {
+  if (!busy) return {}
+  if (engine !== 'gpu') return { cores: 1 }
+  return kind === 'loader' ? { nvdec: FIRST_NVDEC_SHARE } : { compute: 1 }
+}
+
+function stepOf(key: string, of: Gathered): ProfiledStep {
+  const own = of.ownMs.toSorted((a, b) => a - b)
+  return {
+    key,
+    title: of.title,
+    width: of.width,
+    ahead: of.ahead,
+    ownMs: own[own.length >> 1] ?? 0,
+    shares: sharesOf(of),
+    calls: [...of.calls.values()].map(call => ({ ...call, ms: call.ms.toSorted((a, b) => a - b) })),
+  }
+}
+
+/**
+ * Measures a pipeline's steps by running the program: all experiments once, then those again in which calls run by
+ * themselves, until the means of all calls are known well enough or the budget is spent. What was run before, in the
+ * same folder, is not run again.
+ * @returns undefined if people interrupted it
+ * @throws {UsageError} if a run fails, or the budget is too small for all experiments
+ */
+export async function measureProfile(options: MeasureOptions): Promise<Profile | undefined> {
+  const { experiments, budgetS, say, confidence = CONFIDENCE } = options
+  const measurement = new Measurement(options)
+  const weights = experiments.reduce((sum, { weight }) => sum + weight, 0)
+  const secondsOf = ({ weight }: Experiment): number =>
+    Number(Math.min(MOST_S, Math.max(LEAST_S, (FIRST_ROUND * budgetS * weight) / weights)).toFixed(1))
+  const spent = (seconds: number) => measurement.elapsedS + measurement.expectS(seconds) > budgetS
+  for (const [at, experiment] of experiments.entries()) {
+    const seconds = secondsOf(experiment)
+    if (spent(seconds))
+      throw new UsageError(
+        `a budget of ${budgetS} s was enough for ${at} of ${experiments.length} measurements: raise it, or run this again, ` +
+          'which goes on from there',
+      )
+    say(`measuring ${at + 1} of ${experiments.length}: ${experiment.name}, ${seconds} s`)
+    if (!(await measurement.run(experiment, 0, seconds))) return undefined
+  }
+  const isolating = experiments.filter(({ isolates }) => isolates)
+  for (let seed = 1; ; seed++)
+    for (const experiment of isolating) {
+      const widest = measurement.widestInterval()
+      const seconds = secondsOf(experiment)
+      if ((widest !== null && widest <= confidence) || spent(seconds)) return measurement.profile()
+      const known = widest === null ? 'too few' : `means within ${(100 * widest).toFixed(1)} %`
+      say(`measuring again, calls so far: ${known}: ${experiment.name}, ${seconds} s`)
+      if (!(await measurement.run(experiment, seed, seconds))) return undefined
+    }
+}

@@ -1,0 +1,70 @@
+import * as v from 'valibot'
+
+const positive = (what: string) => v.pipe(v.number(), v.finite(), v.gtValue(0, `${what} must be above 0`))
+const milliseconds = v.pipe(v.number(), v.finite(), v.minValue(0, 'a time must be at least 0 ms'))
+const count = v.pipe(v.number(), v.integer(), v.minValue(0))
+const samples = v.pipe(v.array(milliseconds), v.minLength(1, 'measured times must not be missing'))
+const share = v.pipe(v.number(), v.minValue(0), v.maxValue(1, 'a share is at most 1'))
+
+/** Times of calls of one size, each by itself: nothing else ran. */
+const callsSchema = v.object({
+  /** Of all items of a call. */
+  clips: count,
+  /** Of the first step: an index into the profile's videos. */
+  video: v.optional(count),
+  /** Ascending. */
+  ms: samples,
+})
+
+const stepSchema = v.object({
+  /** What it is, with which options, and what it runs on: `stepKey`. */
+  key: v.string(),
+  /** For people. */
+  title: v.string(),
+  /** Threads that a call keeps busy on the host, where it runs there. */
+  width: positive('width'),
+  /** Batches that it may have under way when it takes the next. */
+  ahead: count,
+  /** Of a step that has batches under way: what its thread does for one before it turns to the next, in ms. */
+  ownMs: milliseconds,
+  /** Shares of a call's time that are work on what calls share, by the name of that. */
+  shares: v.record(v.string(), share),
+  calls: v.pipe(v.array(callsSchema), v.minLength(1, 'a step without measured calls')),
+})
+
+/** What was measured of the steps of a pipeline on a host. */
+export const profileSchema = v.object({
+  version: v.literal(1),
+  /** What the figures hold for. */
+  about: v.object({
+    rnb: v.string(),
+    cpu: v.string(),
+    cores: count,
+    gpus: v.array(v.string()),
+    networks: v.string(),
+    videos: v.string(),
+  }),
+  measured: v.object({
+    at: v.string(),
+    seconds: v.number(),
+    /** Load averages of the host before and after: others' work is in the figures. */
+    loadBefore: v.number(),
+    loadAfter: v.number(),
+    calls: count,
+    /** The widest 95 % interval of a mean of calls of one size, relative to the mean; null with a size that has one call. */
+    widestInterval: v.nullable(v.number()),
+  }),
+  /** Most clips that a video has room for, where it had to give fewer than were asked for. */
+  videos: v.array(v.object({ path: v.string(), most: v.optional(count) })),
+  /** From the moment at which there is something for a waiting thread until it runs. */
+  handOverMs: samples,
+  /** Servers of what calls share: `cores` of the host; `nvdec` and `compute` of each GPU. */
+  capacities: v.record(v.string(), positive('a capacity')),
+  /** How far simulations with these figures are from the runs that they were fitted to: predicted over measured, less 1. */
+  fitted: v.array(v.object({ name: v.string(), throughputError: v.number(), p50Error: v.number() })),
+  steps: v.pipe(v.array(stepSchema), v.minLength(1, 'no step was measured')),
+})
+
+export type Profile = v.InferOutput<typeof profileSchema>
+export type ProfiledStep = v.InferOutput<typeof stepSchema>
+export type ProfiledCalls = v.InferOutput<typeof callsSchema>

@@ -1,0 +1,140 @@
+import { drawVideos } from '../../client/videos.ts'
+import { UsageError } from '../../errors.ts'
+import type { Instance, Plan } from '../../pipeline/plan.ts'
+import type { Call, ServiceModel, Stretch } from '../../simulator/service.ts'
+import type { RunSettings } from '../../steps/step.ts'
+import { clipsDrawn } from '../../steps/synthetic/loader.ts'
+import { type Engine, engineOf, stepKey, threadsOf } from './keys.ts'
+import type { Profile, ProfiledStep } from './schema.ts'
+import { CallTimes } from './times.ts'
+
+/** What a profile knows of a step, ready to be asked. */
+export interface KnownStep extends ProfiledStep {
+  times: CallTimes
+}
+
+/** Mixes the bits of a word: the finaliser of MurmurHash3 (Appleby). */
+function mix(word: number): number {
+  let h = word
+  h = Math.imul(h ^ (h >>> 16), 0x85ebca6b)
+  h = Math.imul(h ^ (h >>> 13), 0xc2b2ae35)
+  return h ^ (h >>> 16)
+}
+
+/** A number in [0, 1) for a request in a step: the same in every simulation of the seed, whatever the arrangement. */
+export const drawOf = (seed: number, step: number, request: number): number =>
+  (mix(mix(mix(seed + 1) ^ (step + 1)) ^ (request + 1)) >>> 0) / 2 ** 32
+
+/** The steps of a profile, by what they are. */
+export class KnownSteps {
+  readonly #steps = new Map<string, KnownStep[]>()
+
+  constructor({ steps }: Pick<Profile, 'steps'>) {
+    for (const step of steps) {
+      const known = { ...step, times: new CallTimes(step.calls) }
+      this.#steps.set(step.key, [...(this.#steps.get(step.key) ?? []), known])
+    }
+  }
+
+  /**
+   * What is known of a step where it has so many threads for a call, or of that with the nearest number of them.
+   * @throws {UsageError} if it was not measured
+   */
+  find(plan: Pick<Plan, 'steps'>, instance: Instance, engine: Engine, threads: number): KnownStep {
+    const known = this.#steps.get(stepKey(plan, instance, engine))
+    const off = ({ width }: KnownStep) => Math.abs(Math.log(width / threads))
+    const nearest = known?.toSorted((a, b) => off(a) - off(b))[0]
+    if (nearest) return nearest
+    throw new UsageError(
+      `${instance.name} was not measured: the profile has no such step; make it again with this pipeline`,
+    )
+  }
+}
+
+/** The name that predictions have for what calls on a device share. */
+export const resourceOf = (name: string, device: number): string =>
+  name === 'cores' ? 'host cores' : `gpu ${device} ${name}`
+
+export interface ServiceOptions {
+  plan: Plan
+  settings: RunSettings
+  requests: number
+}
+
+/** Steps that take as long as they were measured to: by themselves, and on what they share with others. */
+export class ProfiledService implements ServiceModel {
+  readonly #known: KnownStep[][]
+  readonly #videos: Uint32Array
+
+  constructor(
+    readonly profile: Profile,
+    steps: KnownSteps,
+    readonly options: ServiceOptions,
+  ) {
+    const { plan, settings, requests } = options
+    this.#known = plan.instances.map(instance =>
+      Array.from({ length: instance.workers }, (_, worker) => {
+        const threads = threadsOf(instance, plan.steps[instance.step]!.kind, settings)
+        return steps.find(plan, instance, engineOf(instance, worker), threads)
+      }),
+    )
+    this.#videos = drawVideos(requests, profile.videos, settings.seed)
+  }
+
+  #of({ id }: Instance, worker: number): KnownStep {
+    return this.#known[id]![worker]!
+  }
+
+  ms({ instance, worker, request, clips }: Call): number {
+    const { seed } = this.options.settings
+    const video = instance.step === 0 ? this.#videos[request] : undefined
+    return this.#of(instance, worker).times.ms(clips, drawOf(seed, instance.step, request), video)
+  }
+
+  clips({ options }: Instance, request: number): number {
+    const drawn = clipsDrawn(
+      options as unknown as Parameters<typeof clipsDrawn>[0],
+      this.options.settings.seed,
+      request,
+    )
+    return Math.min(drawn, this.profile.videos[this.#videos[request]!]?.most ?? drawn)
+  }
+
+  ahead(instance: Instance): number {
+    return this.#of(instance, 0).ahead
+  }
+
+  stretches(call: Call): Stretch[] {
+    return stretchesOf(
+      this.#of(call.instance, call.worker),
+      this.ms(call),
+      call.instance.device,
+      this.profile,
+    )
+  }
+}
+
+/** How a call that takes `ms` by itself divides its time. */
+export function stretchesOf(
+  { shares, width, ahead, ownMs }: Pick<ProfiledStep, 'shares' | 'width' | 'ahead' | 'ownMs'>,
+  ms: number,
+  device: number,
+  { capacities }: Pick<Profile, 'capacities'>,
+): Stretch[] {
+  const own = ahead > 0 ? Math.min(ownMs, ms) : 0
+  const later = ahead > 0
+  const shared = Object.entries(shares).map(([name, share]): Stretch => {
+    // By itself, a call of many threads shared what there is with itself.
+    const alone = name === 'cores' ? Math.max(1, width / (capacities.cores ?? width)) : 1
+    return {
+      ms: ((ms - own) * share) / alone,
+      resource: resourceOf(name, device),
+      ...(name === 'cores' && { width }),
+      ...(later && { later }),
+    }
+  })
+  const rest = (ms - own) * (1 - Object.values(shares).reduce((sum, share) => sum + share, 0))
+  const alone: Stretch = { ms: Math.max(0, rest), ...(later && { later }) }
+  if (ahead > 0) return [{ ms: own, resource: resourceOf('cores', device) }, ...shared, alone]
+  return [alone, ...shared]
+}
