@@ -65,6 +65,10 @@ export class ProfilePredictor implements Predictor {
     this.#surroundings = { registry, gpus: this.machine.gpus, networks: networkReader(registry, weights) }
   }
 
+  on(machine: Machine): ProfilePredictor {
+    return new ProfilePredictor(this.profile, { ...this.options, machine })
+  }
+
   #planOf(arrangement: Arrangement, load: Load): { plan: Plan; settings: RunSettings } {
     const { registry } = this.options
     const threads = threadsOfFile(arrangement.config, registry, this.machine.gpus === 0)
