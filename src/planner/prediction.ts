@@ -40,22 +40,32 @@ export function counted(service: ServiceModel): { service: ServiceModel; work: M
   }
 }
 
-const latenciesMs = ({ intendedNs, endNs, succeeded }: Simulated): Float64Array =>
-  endNs
-    .map((end, request) => (succeeded[request] ? (end - intendedNs[request]!) / 1e6 : Number.NaN))
-    .filter(ms => !Number.isNaN(ms))
-    .sort()
+/** When results came, in ns, and their latencies in ms, without the first so many. */
+function resultsOf({ intendedNs, endNs, succeeded }: Simulated, warmup: number) {
+  const requests = [...succeeded.keys()].filter(request => succeeded[request])
+  const ends = Float64Array.from(requests, request => endNs[request]!).sort()
+  const fromNs = warmup > 0 ? (ends[Math.min(warmup, ends.length) - 1] ?? 0) : 0
+  const latencies = Float64Array.from(
+    warmup > 0 ? requests.filter(request => endNs[request]! > fromNs) : requests,
+    request => (endNs[request]! - intendedNs[request]!) / 1e6,
+  ).sort()
+  return { fromNs, lastNs: ends.at(-1) ?? 0, latencies, completed: ends.length }
+}
 
-/** What a simulated run comes to. @param work of each resource, in ms */
+/**
+ * What a simulated run comes to.
+ * @param work of each resource, in ms
+ * @param warmup results at the start that its figures leave out
+ */
 export function predictionOf(
   plan: Plan,
   simulated: Simulated,
   resources: Resources,
   work: ReadonlyMap<string, number>,
+  warmup = 0,
 ): Prediction {
-  const { busyNs, endNs, ending } = simulated
-  const latencies = latenciesMs(simulated)
-  const lastNs = endNs.reduce((last, end) => (end > last ? end : last), 0)
+  const { busyNs, ending } = simulated
+  const { fromNs, lastNs, latencies, completed } = resultsOf(simulated, warmup)
   const share = (ms: number, servers: number) => (lastNs > 0 ? (1e6 * ms) / (lastNs * servers) : 0)
   const instances = plan.instances.map(
     ({ id, name, workers }) => [name, share(busyNs[id]! / 1e6, workers)] as const,
@@ -65,10 +75,10 @@ export function predictionOf(
   )
   const none = latencies.length === 0
   return {
-    videosPerS: lastNs > 0 ? (latencies.length / lastNs) * 1e9 : 0,
+    videosPerS: lastNs > fromNs ? (latencies.length / (lastNs - fromNs)) * 1e9 : 0,
     p50Ms: none ? Number.POSITIVE_INFINITY : percentile(latencies, 0.5),
     p99Ms: none ? Number.POSITIVE_INFINITY : percentile(latencies, 0.99),
-    completed: latencies.length,
+    completed,
     aborted: ending.kind === 'full',
     use: Object.fromEntries([...shared, ...instances]),
   }

@@ -65,7 +65,7 @@ export class SyntheticPredictor implements Predictor {
         : { kind: 'poisson' as const, meanIntervalMs: 1000 / ratePerS }
     const schedule = drawSchedule(arrival, { videos: requests, seed })
     const simulated = simulate({ plan, settings, overload: ABORT, schedule, service, resources })
-    return predictionOf(plan, simulated, resources, work)
+    return predictionOf(plan, simulated, resources, work, load.warmup)
   }
 
   #service(seed: number): ServiceModel {

@@ -29,6 +29,8 @@ export interface Load {
   seed: number
   /** Mean arrivals a second, Poisson; all at once without it. */
   ratePerS?: number
+  /** Results at the start that figures leave out, as the program does; 0. Bounds are for none. */
+  warmup?: number
 }
 
 /** What becomes of a load. */

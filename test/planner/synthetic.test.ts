@@ -117,3 +117,20 @@ describe('a predictor of synthetic steps', () => {
     )
   })
 })
+
+test('figures leave a warm-up out as the program does: until so many are done', () => {
+  const predictor = new SyntheticPredictor({ gpus: 0, gpu: {}, host: {} })
+  const alone = arranged([
+    {
+      model: 'synthetic-loader',
+      queue_groups: [{ gpus: [-1] }],
+      service_ms: 5,
+      num_clips_population: [1],
+      num_clips_weights: [1],
+    },
+  ])
+  const { videosPerS, p50Ms, completed } = predictor.predict(alone, { requests: 100, seed: 1, warmup: 10 })
+  expect(videosPerS).toBeCloseTo(200, 9)
+  expect(p50Ms).toBeCloseTo(55 * 5, 9)
+  expect(completed).toBe(100)
+})

@@ -47,6 +47,8 @@ export interface Arrivals {
   /** All at once: queues have room for them. */
   bulk?: boolean
   overload?: Overload
+  /** Results at the start that figures leave out. */
+  warmup?: number
 }
 
 /** Predicts what a pipeline would do from what was measured of its steps, by simulation. */
@@ -94,10 +96,10 @@ export class ProfilePredictor implements Predictor {
       ...(concurrency !== undefined && { concurrency }),
       handOver: { ms: this.profile.handOverMs, seed },
     })
-    return { simulated, prediction: predictionOf(plan, simulated, resources, work) }
+    return { simulated, prediction: predictionOf(plan, simulated, resources, work, arrivals.warmup) }
   }
 
-  predict(arrangement: Arrangement, { requests, seed, ratePerS }: Load): Prediction {
+  predict(arrangement: Arrangement, { requests, seed, ratePerS, warmup }: Load): Prediction {
     const { hosts = 1 } = this.options
     const videos = Math.ceil(requests / hosts)
     const arrival =
@@ -105,7 +107,12 @@ export class ProfilePredictor implements Predictor {
         ? { kind: 'bulk' as const }
         : { kind: 'poisson' as const, meanIntervalMs: (1000 * hosts) / ratePerS }
     const schedule = drawSchedule(arrival, { videos, seed })
-    const { prediction } = this.simulate(arrangement, { schedule, seed, bulk: ratePerS === undefined })
+    const { prediction } = this.simulate(arrangement, {
+      schedule,
+      seed,
+      bulk: ratePerS === undefined,
+      ...(warmup !== undefined && { warmup }),
+    })
     if (hosts === 1) return prediction
     return {
       ...prediction,

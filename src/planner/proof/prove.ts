@@ -1,0 +1,180 @@
+import { mkdirSync } from 'node:fs'
+import { join } from 'node:path'
+import { writeFileAtomic } from '../../results/atomic-file.ts'
+import type { SummaryLine } from '../../results/schema.ts'
+import type { Flags } from '../../sweep/grid.ts'
+import type { PointEnd } from '../../sweep/runner.ts'
+import { flagsOf } from '../describe.ts'
+import type { Goal } from '../search/objective.ts'
+import type { Arrangement } from '../types.ts'
+import { type RaceEnd, race } from './race.ts'
+
+/** A plan that takes part, the best first by prediction. */
+export interface Entrant {
+  name: string
+  arrangement: Arrangement
+}
+
+/** Who runs the program: `src/sweep/runner.ts`. */
+export interface ProofRunner {
+  readonly out: string
+  run(name: string, flags: Flags): Promise<PointEnd>
+}
+
+export interface ProofOptions {
+  entrants: readonly Entrant[]
+  goal: Goal
+  runner: ProofRunner
+  /** Of all runs: videos, device, ... */
+  flags: Flags
+  /** Videos a second that the best is predicted to do. */
+  videosPerS: number
+  /** Seed of the first round; each round has the next. */
+  seed: number
+  /** Time for all runs. */
+  budgetMs: number
+  /** Differences of a smaller share do not matter. */
+  tolerance: number
+  now(): number
+  say(line: string): void
+}
+
+/** What a run came to, in the figures of predictions. */
+export interface Measured {
+  videosPerS: number
+  p50Ms: number
+  p99Ms: number
+}
+
+export interface Proven {
+  end: RaceEnd
+  seeds: number[]
+  /** Of each run in the race. */
+  requests: number
+  /** With a seed that no run before had: in bulk and at a rate. */
+  heldOut?: { seed: number; requests: number; bulk?: Measured; atRate?: Measured & { ratePerS: number } }
+  /** Whether it ended because people asked for it. */
+  interrupted: boolean
+}
+
+const ROUNDS = 8
+/** Runs that a race of four and the file as given takes, about, with those on the held-out seed. */
+const RUNS = 20
+/** A run's start and end, about, that no request sees. */
+const AROUND_MS = 1500
+const LEAST_REQUESTS = 40
+const MOST_REQUESTS = 20_000
+const WARM_UP = 10
+/** Of the time, what is kept for the held-out seed. */
+const HELD_OUT = 0.15
+/** Share of the measured throughput at which latencies are checked, where no rate was asked for. */
+const LOAD = 0.7
+
+/** How good a run was, of which more is better; undefined for one that did not carry its load. */
+export function figureOf({ exit, throughput, latency_ms }: SummaryLine, goal: Goal): number | undefined {
+  if (exit.status !== 0) return undefined
+  const figure = goal.kind === 'throughput' ? throughput.videos_per_s : latency_ms?.p99
+  if (figure === null || figure === undefined) return undefined
+  return goal.kind === 'throughput' ? figure : -figure
+}
+
+const measuredOf = ({ exit, throughput, latency_ms }: SummaryLine): Measured | undefined =>
+  exit.status !== 0 || !latency_ms || !throughput.videos_per_s
+    ? undefined
+    : { videosPerS: throughput.videos_per_s, p50Ms: latency_ms.p50, p99Ms: latency_ms.p99 }
+
+/** Runs the best plans for real, all under the same seeds, and the winner once more with another one. */
+export async function prove(options: ProofOptions): Promise<Proven> {
+  return await new Proving(options).run()
+}
+
+class Proving {
+  readonly #begin: number
+  readonly #requests: number
+  #interrupted = false
+
+  constructor(readonly options: ProofOptions) {
+    const { budgetMs, videosPerS, goal, now } = options
+    this.#begin = now()
+    const perS = goal.kind === 'p99' ? goal.ratePerS : videosPerS
+    const runMs = Math.max(0, budgetMs / RUNS - AROUND_MS)
+    this.#requests = Math.round(Math.min(MOST_REQUESTS, Math.max(LEAST_REQUESTS, (perS * runMs) / 1000)))
+  }
+
+  async run(): Promise<Proven> {
+    const { entrants, goal, seed, budgetMs, tolerance } = this.options
+    const end = await race({
+      runners: entrants.length,
+      rounds: ROUNDS,
+      tolerance,
+      goOn: () => !this.#interrupted && this.#passed() < (1 - HELD_OUT) * budgetMs,
+      run: async (runner, round) => {
+        const summary = await this.#point(entrants[runner]!, seed + round, this.#load(goal))
+        return summary && figureOf(summary, goal)
+      },
+    })
+    const rounds = Math.max(0, ...end.values.map(values => values.length))
+    const seeds = Array.from({ length: rounds }, (_, round) => seed + round)
+    const base = { end, seeds, requests: this.#requests }
+    const winner = end.winner === undefined ? undefined : entrants[end.winner]
+    if (!winner || this.#interrupted) return { ...base, interrupted: this.#interrupted }
+    const heldOut = await this.#holdOut(winner, seed + ROUNDS)
+    return { ...base, heldOut, interrupted: this.#interrupted }
+  }
+
+  #passed(): number {
+    return this.options.now() - this.#begin
+  }
+
+  /** In bulk, and at the goal's rate or else below what the first run showed. */
+  async #holdOut(winner: Entrant, seed: number): Promise<NonNullable<Proven['heldOut']>> {
+    const { goal } = this.options
+    const inBulk = await this.#point(winner, seed, this.#load({ kind: 'throughput' }))
+    const bulk = inBulk && measuredOf(inBulk)
+    const base = { seed, requests: this.#requests, ...(bulk && { bulk }) }
+    const ratePerS =
+      goal.kind === 'p99' ? goal.ratePerS : bulk && Number((LOAD * bulk.videosPerS).toPrecision(4))
+    if (ratePerS === undefined) return base
+    const timed = await this.#point(winner, seed, this.#load({ kind: 'p99', ratePerS }))
+    const atRate = timed && measuredOf(timed)
+    return { ...base, ...(atRate && { atRate: { ...atRate, ratePerS } }) }
+  }
+
+  /** Flags of a load: all at once, or at a rate. */
+  #load(goal: Goal): Flags {
+    return goal.kind === 'throughput' ? { arrival: 'bulk' } : { rate: String(goal.ratePerS) }
+  }
+
+  async #point({ name, arrangement }: Entrant, seed: number, load: Flags): Promise<SummaryLine | undefined> {
+    if (this.#interrupted) return undefined
+    const { runner, flags, say } = this.options
+    const folder = join(runner.out, 'plans')
+    mkdirSync(folder, { recursive: true })
+    const file = join(folder, `${name}.json`)
+    writeFileAtomic(file, `${JSON.stringify(arrangement.config, null, 2)}\n`)
+    const queueSize =
+      load.arrival === 'bulk' ? Math.max(this.#requests, arrangement.queueSize) : arrangement.queueSize
+    const end = await runner.run(
+      `${name}-${load.arrival ?? `rate${load.rate}`}-v${this.#requests}-seed${seed}`,
+      {
+        config_file_path: file,
+        ...flagsOf({ ...arrangement, queueSize }),
+        ...flags,
+        ...load,
+        videos: String(this.#requests),
+        warmup: String(WARM_UP),
+        seed: String(seed),
+      },
+    )
+    if (end.kind === 'interrupted') this.#interrupted = true
+    if (end.kind === 'failed') say(`${name}: ${end.message}`)
+    if (end.kind !== 'measured') return undefined
+    const { throughput, latency_ms, exit } = end.summary
+    const figures =
+      exit.status === 0
+        ? `${throughput.videos_per_s?.toPrecision(4)} videos/s, p99 ${latency_ms?.p99.toPrecision(4)} ms`
+        : exit.reason
+    say(`ran ${name}, seed ${seed}: ${figures}`)
+    return end.summary
+  }
+}
