@@ -19,6 +19,13 @@ export interface Filter {
   readonly taps: number
 }
 
+/** Bits of a filter's weights in float16: converted at once and moved as integers, several times as fast as one by one. */
+function halfBits({ weight }: Filter): Uint16Array {
+  const halves = new Float16Array(new ArrayBuffer(2 * weight.length))
+  halves.set(weight)
+  return new Uint16Array(halves.buffer)
+}
+
 /**
  * Weights in the order in which a kernel takes them, [tiles of columns, chunks, taps] blocks of [columns][64 channels in],
  * each as it lies in shared memory.
@@ -27,25 +34,31 @@ export interface Filter {
 export function packWeights(plan: ConvolutionPlan, filter: Filter, taps: readonly number[]): Float16Array {
   const { columns } = plan.kernel
   const block = columns * ROW
-  const packed = new Float16Array(new ArrayBuffer(2 * plan.columnTiles * plan.chunks * plan.taps * block))
+  const packed = new Uint16Array(new ArrayBuffer(2 * plan.columnTiles * plan.chunks * plan.taps * block))
+  const bits = halfBits(filter)
   for (let k = 0; k < filter.channelsOut; k++) {
     const [tile, row] = [Math.floor(k / columns), k % columns]
-    for (let i = 0; i < filter.channelsIn; i++) {
-      const at = swizzled(row, i % CHUNK)
-      const chunk = (tile * plan.chunks + Math.floor(i / CHUNK)) * plan.taps
-      const from = (k * filter.channelsIn + i) * filter.taps
-      for (let tap = 0; tap < taps.length; tap++)
-        packed[(chunk + tap) * block + at] = filter.weight[from + taps[tap]!]!
+    const swizzle = (row % PIECE) * PIECE
+    for (let chunk = 0; chunk < plan.chunks; chunk++) {
+      const first = chunk * CHUNK
+      const channels = Math.min(CHUNK, filter.channelsIn - first)
+      // Rows are written as they lie: the order in which filters lie would touch another page with each weight.
+      for (let tap = 0; tap < taps.length; tap++) {
+        const from = (k * filter.channelsIn + first) * filter.taps + taps[tap]!
+        const to = ((tile * plan.chunks + chunk) * plan.taps + tap) * block + row * ROW
+        for (let i = 0; i < channels; i++) packed[to + (i ^ swizzle)] = bits[from + i * filter.taps]!
+      }
     }
   }
-  return packed
+  return new Float16Array(packed.buffer)
 }
 
 /** The same for the stem: a block for each row of the filter, its columns beside each other, eight channels each. */
 export function packStemWeights(plan: ConvolutionPlan, filter: Filter): Float16Array {
   const { columns } = plan.kernel
   const block = columns * ROW
-  const packed = new Float16Array(new ArrayBuffer(2 * plan.columnTiles * plan.taps * block))
+  const packed = new Uint16Array(new ArrayBuffer(2 * plan.columnTiles * plan.taps * block))
+  const bits = halfBits(filter)
   for (let k = 0; k < filter.channelsOut; k++)
     for (let i = 0; i < filter.channelsIn; i++)
       for (let y = 0; y < 7; y++)
@@ -53,7 +66,7 @@ export function packStemWeights(plan: ConvolutionPlan, filter: Filter): Float16A
           if (x === 7) continue
           const to =
             (Math.floor(k / columns) * plan.taps + y) * block + swizzled(k % columns, PIECE * place + i)
-          packed[to] = filter.weight[(k * filter.channelsIn + i) * 49 + 7 * y + x]!
+          packed[to] = bits[(k * filter.channelsIn + i) * 49 + 7 * y + x]!
         }
-  return packed
+  return new Float16Array(packed.buffer)
 }
