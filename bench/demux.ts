@@ -4,19 +4,20 @@
  *
  *     bun bench/demux.ts [--json] [--requests N] [FILE...] > bench/results/demux.json
  *
- * JSON on stdout, a table on stderr (not with --json). mediabunny's and libavformat's demuxers take turns, a request each,
- * after a warm-up of as many requests; libavformat's reads all of the file at opening. Files are in the page cache.
+ * JSON on stdout, a table on stderr (not with --json). rnb's reading of a container, mediabunny's for all of it, and
+ * libavformat's take turns, a request each, after a warm-up of as many requests; libavformat's reads all of the file at
+ * opening. Files are in the page cache.
  */
 import { cpus, loadavg } from 'node:os'
 import { basename, join } from 'node:path'
 import { parseArgs } from 'node:util'
 import { mean, quantile } from 'simple-statistics'
 import { Rng } from '../src/rng.ts'
+import { ContainerDemuxer } from '../src/video/container-demuxer.ts'
+import type { ContainerVideo } from '../src/video/container-video.ts'
 import { dependentPackets } from '../src/video/dependencies/packets.ts'
 import { picture } from '../src/video/dependencies/picture.ts'
 import { LibavDemuxer } from '../src/video/libav-demuxer.ts'
-import { MediabunnyDemuxer } from '../src/video/mediabunny-demuxer.ts'
-import type { MediabunnyVideo } from '../src/video/mediabunny-video.ts'
 import type { Demuxer, Packet } from '../src/video/types.ts'
 
 const CLIP_FRAMES = 8
@@ -62,7 +63,7 @@ async function request(demuxer: Demuxer, file: string, rng: Rng): Promise<Reques
 }
 
 /** Frames to decode for every clip there is: on average, as planned, and if nothing were left out. */
-async function framesPerClip(video: MediabunnyVideo) {
+async function framesPerClip(video: ContainerVideo) {
   const { presentation, keyframes } = video
   const everything = {
     presentation,
@@ -94,22 +95,26 @@ function summary(all: Request[]) {
 }
 
 async function measure(file: string) {
-  const mediabunny = new MediabunnyDemuxer()
+  const own = new ContainerDemuxer()
+  const mediabunny = new ContainerDemuxer(false)
   const libav = new LibavDemuxer()
-  const results: { mediabunny: Request[]; libav: Request[] } = { mediabunny: [], libav: [] }
+  const results: Record<'own' | 'mediabunny' | 'libav', Request[]> = { own: [], mediabunny: [], libav: [] }
   for (let i = 0; i < 2 * requests; i++) {
-    const ours = await request(mediabunny, file, Rng.of(1, i))
-    const theirs = await request(libav, file, Rng.of(1, i))
+    const ours = await request(own, file, Rng.of(1, i))
+    const theirs = await request(mediabunny, file, Rng.of(1, i))
+    const libavs = await request(libav, file, Rng.of(1, i))
     if (i < requests) continue
-    results.mediabunny.push(ours)
-    results.libav.push(theirs)
+    results.own.push(ours)
+    results.mediabunny.push(theirs)
+    results.libav.push(libavs)
   }
-  const video = await mediabunny.open(file)
+  const video = await own.open(file)
   const frames = await framesPerClip(video)
   video.close()
   return {
     file: basename(file),
     frames,
+    own: summary(results.own),
     mediabunny: summary(results.mediabunny),
     libavformat: summary(results.libav),
   }
@@ -137,12 +142,12 @@ console.log(
 if (!options.json) {
   const ms = (n: number) => n.toFixed(3).padStart(9)
   console.error(
-    `${'ms a request'.padEnd(30)}  open p50  packets p50  both p50  both p99  libav p50  frames a clip`,
+    `${'ms a request'.padEnd(30)}  open p50  packets p50  both p50  both p99  mediabunny  libav p50  frames a clip`,
   )
-  for (const { file, frames, mediabunny, libavformat } of results) {
-    const { openMs, packetsMs, requestMs } = mediabunny
+  for (const { file, frames, own, mediabunny, libavformat } of results) {
+    const { openMs, packetsMs, requestMs } = own
     console.error(
-      `${file.padEnd(30)} ${ms(openMs.p50)}    ${ms(packetsMs.p50)} ${ms(requestMs.p50)} ${ms(requestMs.p99)}  ${ms(libavformat.requestMs.p50)}  ${frames.planned.toFixed(2)} of ${frames.withoutSkipping.toFixed(2)}`,
+      `${file.padEnd(30)} ${ms(openMs.p50)}    ${ms(packetsMs.p50)} ${ms(requestMs.p50)} ${ms(requestMs.p99)}   ${ms(mediabunny.requestMs.p50)}  ${ms(libavformat.requestMs.p50)}  ${frames.planned.toFixed(2)} of ${frames.withoutSkipping.toFixed(2)}`,
     )
   }
 }

@@ -1,5 +1,5 @@
 import { VideoError } from '../errors.ts'
-import { dependentPackets, type PacketSource } from './dependencies/packets.ts'
+import { type CodedStream, readyDependentPackets } from './dependencies/packets.ts'
 import { Keyframes } from './dependencies/plan.ts'
 import { flagsDamage } from './libav-damage.ts'
 import { decodedOrder } from './libav-decoded-order.ts'
@@ -77,7 +77,7 @@ function* coded(store: PacketStore, facts: readonly PacketFacts[], from: number,
   }
 }
 
-class LibavVideo implements Video, PacketSource {
+class LibavVideo implements Video, CodedStream {
   readonly frames: number
   readonly keyframes: Keyframes
 
@@ -95,25 +95,21 @@ class LibavVideo implements Video, PacketSource {
     this.keyframes = new Keyframes(presentation, position => facts[position]!.key && !facts[position]!.empty)
   }
 
-  packets(wanted: readonly number[]): AsyncIterable<Packet> {
-    const packets = dependentPackets(this, wanted)
+  packets(wanted: readonly number[]): Iterable<Packet> {
+    const packets = readyDependentPackets(this, wanted, position => this.store.read(position))
     return this.corrupt.size === 0 ? packets : this.untilCorrupt(packets)
   }
 
   /** Passes packets on until one that is damaged, on which wanted frames depend: no other is asked for. */
-  private async *untilCorrupt(packets: AsyncIterable<Packet>): AsyncGenerator<Packet> {
+  private *untilCorrupt(packets: Iterable<Packet>): Generator<Packet> {
     const { index, position } = this.presentation
-    for await (const packet of packets) {
+    for (const packet of packets) {
       const at = position[packet.index] ?? index.indexOf(packet.index)
       if (!this.corrupt.has(at)) yield packet
       else if (at < index.length - 1)
         throw new VideoError('damaged', 'the container marks a picture as damaged')
       else throw new VideoError('truncated', 'the file ends within a picture')
     }
-  }
-
-  read(position: number): Uint8Array {
-    return this.store.read(position)
   }
 
   pictures() {

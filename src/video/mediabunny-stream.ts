@@ -70,7 +70,7 @@ async function parameterSets(
  * The size that FFmpeg shows of H.264: the container's, if it only takes off what the coded size has too much to be
  * whole macroblocks; else the stream's own.
  */
-function shownSize(sequence: H264Sequence, container: { width: number; height: number }) {
+export function shownSize(sequence: H264Sequence, container: { width: number; height: number }) {
   const { width, height } = container
   const fits = (own: number, coded: number) =>
     own > 0 && own <= coded && (own + 15) >> 4 === (coded + 15) >> 4

@@ -1,5 +1,6 @@
 import { VideoError } from '../errors.ts'
 import type { FileReader } from './file-reader.ts'
+import { boxAt, boxesIn, Content } from './mp4-boxes.ts'
 
 /** What an edit list shows of a track: presentation times in units of the track's timescale. */
 export interface Edit {
@@ -10,6 +11,8 @@ export interface Edit {
 
 /** What the tables of an ISO base media file (MP4, MOV) say beyond what mediabunny reads of them. */
 export interface Mp4Tables {
+  /** The major brand, empty without one. */
+  brand: string
   /** Whether samples come in movie fragments. */
   fragmented: boolean
   /** The first video track, if there is one. */
@@ -19,8 +22,35 @@ export interface Mp4Tables {
     edit?: Edit
     /** Why mediabunny would show the track in another way than FFmpeg, or take forever over it. */
     obstacle?: string
+    /** What says where its samples lie, and what they are; undefined if some of them come in fragments. */
+    track?: Mp4Track
   }
 }
+
+/** A track as its movie box describes it: contents of boxes, in the order in which they come. */
+export interface Mp4Track {
+  readonly timescale: number
+  /** By how much presentation times are earlier than the sample tables say. */
+  readonly mediaTime: number
+  /** How many samples it has. */
+  readonly samples: number
+  readonly boxes: Readonly<Record<TrackBox, readonly Uint8Array[]>>
+}
+
+const TRACK_BOXES = [
+  'mvhd',
+  'tkhd',
+  'stsd',
+  'stts',
+  'ctts',
+  'stsz',
+  'stz2',
+  'stsc',
+  'stco',
+  'co64',
+  'stss',
+] as const
+export type TrackBox = (typeof TRACK_BOXES)[number]
 
 /** More packets than a stream is believed to have: 46 hours at 60 a second. */
 const MAX_PACKETS = 1e7
@@ -30,73 +60,18 @@ const CONTAINERS = new Set(['moov', 'trak', 'edts', 'mdia', 'minf', 'stbl', 'mve
 /** Types that begin a file of this family. */
 const FIRST_BOXES = new Set(['ftyp', 'moov', 'mdat', 'wide', 'free', 'skip', 'pnot', 'styp'])
 
-interface Box {
-  type: string
-  /** Of its content. */
-  start: number
-  end: number
-}
-
-/** A big-endian view of a box's content; reading past the end throws a RangeError, as a DataView does. */
-class Content {
-  private readonly view: DataView
-
-  constructor(
-    readonly data: Uint8Array,
-    private at = 0,
-  ) {
-    this.view = new DataView(data.buffer, data.byteOffset, data.byteLength)
-  }
-  get left(): number {
-    return this.data.length - this.at
-  }
-  u8(): number {
-    return this.view.getUint8(this.at++)
-  }
-  u32(): number {
-    this.at += 4
-    return this.view.getUint32(this.at - 4)
-  }
-  i32(): number {
-    this.at += 4
-    return this.view.getInt32(this.at - 4)
-  }
-  u64(): number {
-    return this.u32() * 2 ** 32 + this.u32()
-  }
-  i64(): number {
-    return this.i32() * 2 ** 32 + this.u32()
-  }
-  type(): string {
-    return String.fromCharCode(this.u8(), this.u8(), this.u8(), this.u8())
-  }
-  skip(bytes: number): void {
-    this.at += bytes
-  }
-}
-
-/** The box whose header is at `offset` of the data, its end as it says. */
-function boxAt(data: Uint8Array, offset: number): Box | undefined {
-  if (data.length - offset < 8) return undefined
-  const content = new Content(data, offset)
-  let size = content.u32()
-  const type = content.type()
-  let start = offset + 8
-  if (size === 1) {
-    if (data.length - offset < 16) return undefined
-    size = content.u64()
-    start += 8
-  }
-  return offset + size < start ? undefined : { type, start, end: offset + size }
-}
-
 /** What is gathered of one track. */
 interface Track {
   id: number
   handler: string
   timescale: number
-  descriptions: number
   edits: { duration: number; time: number; rate: number }[]
+  boxes: Record<TrackBox, Uint8Array[]>
+}
+
+/** What the sample tables of a track claim, by counts alone. */
+interface Claims {
+  descriptions: number
   timed: number
   sized: number
   offsets: number
@@ -110,44 +85,56 @@ class Tables {
   timescale = 0
   fragmented = false
   fragmentSamples = 0
+  brand = ''
+  private header: Uint8Array[] = []
 
   /** @throws {RangeError} where a box ends before its fields. */
   read(data: Uint8Array, depth = 0): void {
-    for (let at = 0; at < data.length; ) {
-      const box = boxAt(data, at)
-      if (box === undefined) return
-      const content = data.subarray(box.start, box.end)
-      if (box.type === 'mvex') this.fragmented = true
-      if (box.type === 'trak') this.tracks.push(newTrack())
-      if (CONTAINERS.has(box.type)) {
+    for (const { type, start, end } of boxesIn(data)) {
+      const content = data.subarray(start, end)
+      if (type === 'mvex') this.fragmented = true
+      if (type === 'trak') this.tracks.push(newTrack(this.header))
+      if (CONTAINERS.has(type)) {
         if (depth < 8) this.read(content, depth + 1)
-      } else this.table(box.type, new Content(content))
-      at = box.end
+      } else this.table(type, content)
     }
   }
 
-  private table(type: string, content: Content): void {
+  private table(type: string, data: Uint8Array): void {
     if (type === 'mvhd') {
+      const content = new Content(data)
       content.skip(content.u8() === 1 ? 3 + 16 : 3 + 8)
       this.timescale = content.u32()
+      this.header = [data]
     }
-    if (type === 'trun') this.fragmentSamples += runSamples(content)
+    if (type === 'trun') this.fragmentSamples += runSamples(new Content(data))
     const track = this.tracks.at(-1)
-    if (track) READ_TABLE[type]?.(content, track)
+    if (track === undefined) return
+    READ_TABLE[type]?.(new Content(data), track)
+    if (isTrackBox(type)) track.boxes[type].push(data)
   }
 }
 
-const newTrack = (): Track => ({
+const isTrackBox = (type: string): type is TrackBox => (TRACK_BOXES as readonly string[]).includes(type)
+
+const newTrack = (header: Uint8Array[]): Track => ({
   id: 0,
   handler: '',
   timescale: 0,
-  descriptions: 1,
   edits: [],
-  timed: 0,
-  sized: 0,
-  offsets: 0,
-  chunks: [],
-  chunkCount: 0,
+  boxes: {
+    mvhd: [...header],
+    tkhd: [],
+    stsd: [],
+    stts: [],
+    ctts: [],
+    stsz: [],
+    stz2: [],
+    stsc: [],
+    stco: [],
+    co64: [],
+    stss: [],
+  },
 })
 
 /** Samples that a track run claims: as many as it says, where it says nothing about any of them. */
@@ -173,10 +160,6 @@ const READ_TABLE: Record<string, (content: Content, track: Track) => void> = {
     // A second handler box, inside of `minf`, is QuickTime's data handler.
     if (track.handler === '') track.handler = content.type()
   },
-  stsd(content, track) {
-    content.skip(4)
-    track.descriptions = content.u32()
-  },
   elst(content, track) {
     const long = content.u8() === 1
     content.skip(3)
@@ -186,47 +169,42 @@ const READ_TABLE: Record<string, (content: Content, track: Track) => void> = {
       track.edits.push({ duration, time, rate: content.i32() / 65536 })
     }
   },
-  stts(content, track) {
-    content.skip(4)
+}
+
+/** @throws {RangeError} where a table ends before its entries. */
+function claimsOf({ boxes }: Track): Claims {
+  const claims: Claims = { descriptions: 1, timed: 0, sized: 0, offsets: 0, chunks: [], chunkCount: 0 }
+  for (const data of boxes.stsd) claims.descriptions = countIn(data, 4)
+  for (const data of boxes.stts) claims.timed += runsOf(data)
+  for (const data of boxes.ctts) claims.offsets += runsOf(data)
+  for (const data of [...boxes.stsz, ...boxes.stz2]) claims.sized = countIn(data, 8)
+  for (const data of [...boxes.stco, ...boxes.co64]) claims.chunkCount = countIn(data, 4)
+  for (const data of boxes.stsc) {
+    const content = new Content(data, 4)
     for (let count = content.u32(); count > 0; count--) {
-      track.timed += content.u32()
+      claims.chunks.push({ first: content.u32(), samples: content.u32() })
       content.skip(4)
     }
-  },
-  ctts(content, track) {
+  }
+  return claims
+}
+
+/** The number at an offset of a table. */
+const countIn = (data: Uint8Array, offset: number): number => new Content(data, offset).u32()
+
+/** Samples in all runs of a table of runs. */
+function runsOf(data: Uint8Array): number {
+  const content = new Content(data, 4)
+  let samples = 0
+  for (let count = content.u32(); count > 0; count--) {
+    samples += content.u32()
     content.skip(4)
-    for (let count = content.u32(); count > 0; count--) {
-      track.offsets += content.u32()
-      content.skip(4)
-    }
-  },
-  stsz(content, track) {
-    content.skip(8)
-    track.sized = content.u32()
-  },
-  stz2(content, track) {
-    content.skip(8)
-    track.sized = content.u32()
-  },
-  stsc(content, track) {
-    content.skip(4)
-    for (let count = content.u32(); count > 0; count--) {
-      track.chunks.push({ first: content.u32(), samples: content.u32() })
-      content.skip(4)
-    }
-  },
-  stco(content, track) {
-    content.skip(4)
-    track.chunkCount = content.u32()
-  },
-  co64(content, track) {
-    content.skip(4)
-    track.chunkCount = content.u32()
-  },
+  }
+  return samples
 }
 
 /** Steps that mediabunny takes to find all samples: for each, through all samples of its chunk. */
-function chunkSteps({ chunks, chunkCount, timed }: Track): number {
+function chunkSteps({ chunks, chunkCount, timed }: Claims): number {
   let steps = 0
   let samples = 0
   chunks.forEach((run, i) => {
@@ -252,12 +230,12 @@ function editOf(track: Track, movieTimescale: number): { edit?: Edit; obstacle?:
   return { edit: { start: inTrack(start), duration: inTrack(duration) } }
 }
 
-function obstacleOf(track: Track): string | undefined {
-  if (track.timescale === 0) return 'a track without a timescale'
-  if (track.descriptions !== 1) return 'several sample descriptions'
-  if (track.timed !== track.sized) return 'sample tables that disagree'
-  if (track.offsets > MAX_PACKETS) return 'more sample offsets than can be'
-  return chunkSteps(track) > MAX_CHUNK_STEPS ? 'very long chunks' : undefined
+function obstacleOf(timescale: number, claims: Claims): string | undefined {
+  if (timescale === 0) return 'a track without a timescale'
+  if (claims.descriptions !== 1) return 'several sample descriptions'
+  if (claims.timed !== claims.sized) return 'sample tables that disagree'
+  if (claims.offsets > MAX_PACKETS) return 'more sample offsets than can be'
+  return chunkSteps(claims) > MAX_CHUNK_STEPS ? 'very long chunks' : undefined
 }
 
 /** A header's worth of bytes, less at the end of the file. */
@@ -276,39 +254,63 @@ export function readMp4Tables(file: FileReader): Mp4Tables | undefined {
   if (first === undefined || !FIRST_BOXES.has(first.type)) return undefined
   const tables = new Tables()
   const limit = Math.min(MAX_PACKETS, file.size)
-  let movie = false
   try {
-    for (let at = 0; at < file.size; ) {
-      const box = boxAt(header(file, at), 0)
-      if (box === undefined) break
-      const end = at + box.end
-      if (end > file.size) break
-      if (box.type === 'moov' || box.type === 'moof') tables.read(file.read(at + box.start, end))
-      if (box.type === 'moov') movie = true
-      if (movie && !tables.fragmented) break
-      if (tables.fragmentSamples > limit) {
-        throw new VideoError('damaged', 'it claims more frames than it has bytes')
-      }
-      at = end
-    }
+    if (!readMovie(file, tables, limit))
+      throw new VideoError('truncated', 'the file has no index (moov): its end is missing')
+    return summary(tables, limit)
   } catch (error) {
     if (error instanceof RangeError)
       throw new VideoError('damaged', 'a table of the index ends before its entries')
     throw error
   }
-  if (!movie) throw new VideoError('truncated', 'the file has no index (moov): its end is missing')
-  return summary(tables, limit)
 }
 
-function summary(tables: Tables, limit: number): Mp4Tables {
-  const { fragmented } = tables
-  const track = tables.tracks.find(t => t.handler === 'vide')
-  if (track === undefined) return { fragmented }
-  if (Math.min(track.timed, track.sized) > limit) {
-    throw new VideoError('damaged', `it claims ${track.timed} frames, more than it has bytes`)
+/** Notes the brand, reads the movie box, and movie fragments. @returns whether there is a movie box */
+function readMovie(file: FileReader, tables: Tables, limit: number): boolean {
+  let movie = false
+  for (let at = 0; at < file.size; ) {
+    const box = boxAt(header(file, at), 0)
+    if (box === undefined) break
+    const end = at + box.end
+    if (end > file.size) break
+    if (box.type === 'ftyp' && box.end >= 12) tables.brand = new Content(header(file, at), box.start).type()
+    if (box.type === 'moov' || box.type === 'moof') tables.read(file.read(at + box.start, end))
+    if (box.type === 'moov') movie = true
+    if (movie && !tables.fragmented) break
+    if (tables.fragmentSamples > limit) {
+      throw new VideoError('damaged', 'it claims more frames than it has bytes')
+    }
+    at = end
+  }
+  return movie
+}
+
+function summary({ brand, fragmented, tracks, timescale }: Tables, limit: number): Mp4Tables {
+  const track = tracks.find(t => t.handler === 'vide')
+  if (track === undefined) return { brand, fragmented }
+  const claims = claimsOf(track)
+  const { timed } = claims
+  if (Math.min(timed, claims.sized) > limit) {
+    throw new VideoError('damaged', `it claims ${timed} frames, more than it has bytes`)
   }
   // FFmpeg applies no edit list to fragments.
-  const { edit, obstacle } = track.timed === 0 ? {} : editOf(track, tables.timescale)
-  const mixed = fragmented && track.timed > 0 ? 'samples both in fragments and outside' : undefined
-  return { fragmented, video: { id: track.id, edit, obstacle: obstacle ?? mixed ?? obstacleOf(track) } }
+  const { edit, obstacle } = timed === 0 ? {} : editOf(track, timescale)
+  const mixed = fragmented && timed > 0 ? 'samples both in fragments and outside' : undefined
+  return {
+    brand,
+    fragmented,
+    video: {
+      id: track.id,
+      edit,
+      obstacle: obstacle ?? mixed ?? obstacleOf(track.timescale, claims),
+      ...(!fragmented && { track: plainTrack(track, timed) }),
+    },
+  }
 }
+
+const plainTrack = ({ timescale, edits, boxes }: Track, samples: number): Mp4Track => ({
+  timescale,
+  mediaTime: edits.at(-1)?.time ?? 0,
+  samples,
+  boxes,
+})

@@ -1,24 +1,24 @@
 import { LibraryError, NativeError } from '../../ffi/error.ts'
 import { VideoError, type VideoErrorCode } from '../errors.ts'
+import { ContainerDemuxer } from './container-demuxer.ts'
 import { LibavDemuxer } from './libav-demuxer.ts'
-import { MediabunnyDemuxer } from './mediabunny-demuxer.ts'
 import type { Video } from './types.ts'
 
 /** What no other demuxer could change. */
 const FINAL = new Set<VideoErrorCode>(['not_found', 'is_directory', 'unreadable', 'empty'])
 
-const mediabunny = new MediabunnyDemuxer()
+const own = new ContainerDemuxer()
 let libav: LibavDemuxer | undefined
 
 /**
- * Opens a video by its content, whatever its name: with mediabunny, else with libavformat.
+ * Opens a video by its content, whatever its name: by its tables or with mediabunny, else with libavformat.
  *
  * @throws {VideoError} with the code for what is wrong with the file; where only libav could tell and there is none,
  *   its message says what to install.
  */
 export async function openVideo(path: string): Promise<Video> {
   try {
-    return await mediabunny.open(path)
+    return await own.open(path)
   } catch (error) {
     if (!(error instanceof VideoError) || FINAL.has(error.code)) throw error
     return openWithLibav(path, error)

@@ -11,8 +11,8 @@ import {
   Output,
 } from 'mediabunny'
 import { Rng } from '../../src/rng.ts'
+import { ContainerDemuxer } from '../../src/video/container-demuxer.ts'
 import { LibavDecoder } from '../../src/video/libav-decoder.ts'
-import { MediabunnyDemuxer } from '../../src/video/mediabunny-demuxer.ts'
 import { openVideo } from '../../src/video/open.ts'
 import type { Video } from '../../src/video/types.ts'
 import { bottomLuma, codedFields, isReference, topLuma } from './demux-fields.ts'
@@ -87,7 +87,7 @@ describe('H.264 with a packet for each field', () => {
     const path = join(folder, `fields.${extension}`)
     writeFileSync(path, new Uint8Array(output.target.buffer!))
 
-    const video = await new MediabunnyDemuxer().open(path)
+    const video = await new ContainerDemuxer().open(path)
     expect(video.frames).toBe(frames)
     const wanted = [0, 5, 6, 11]
     const seen: number[][] = []

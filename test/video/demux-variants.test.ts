@@ -7,8 +7,8 @@ import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { Rng } from '../../src/rng.ts'
+import { ContainerVideo } from '../../src/video/container-video.ts'
 import { LibavDecoder } from '../../src/video/libav-decoder.ts'
-import { MediabunnyVideo } from '../../src/video/mediabunny-video.ts'
 import { openVideo } from '../../src/video/open.ts'
 import { frameMd5, haveVideos, range, videosFolder } from './demux-shared.ts'
 
@@ -57,7 +57,7 @@ async function frames(path: string, wanted?: number[]) {
     const decoded = await decoder.decode(video.info, video.packets(indices), indices, frame => {
       md5s.push(frameMd5(frame))
     })
-    return { md5s, decoded, mediabunny: video instanceof MediabunnyVideo }
+    return { md5s, decoded, mediabunny: video instanceof ContainerVideo }
   } finally {
     video.close()
   }

@@ -24,6 +24,9 @@ export interface H264Sequence {
   readonly height: number
   /** Whether it is cropped at the left or at the top. */
   readonly offset: boolean
+  /** matrix_coefficients, and whether samples use their full range, where it says so. */
+  readonly matrix?: number
+  readonly fullRange?: boolean
 }
 
 /** Parses a sequence parameter set. @returns undefined if it ends early. */
@@ -71,7 +74,25 @@ export function parseSequence(data: Uint8Array, start: number, end: number): H26
     width: widthInMacroblocks * 16 - unitX * (left + right),
     height: heightInMapUnits * (framesOnly ? 16 : 32) - unitY * (top + bottom),
     offset: left > 0 || top > 0,
+    ...signalType(bits),
   }
+}
+
+const EXTENDED_SAR = 255
+
+/** What video usability information says of colour (E.1.1); nothing if it ends early. */
+function signalType(bits: BitReader): Pick<H264Sequence, 'matrix' | 'fullRange'> {
+  if (!bits.flag()) return {}
+  if (bits.flag() && bits.u(8) === EXTENDED_SAR) bits.skip(32)
+  if (bits.flag()) bits.skip(1)
+  if (!bits.flag()) return {}
+  bits.skip(3)
+  const fullRange = bits.flag()
+  const described = bits.flag()
+  if (described) bits.skip(16)
+  const matrix = described ? bits.u(8) : undefined
+  if (bits.exhausted) return {}
+  return matrix === undefined ? { fullRange } : { matrix, fullRange }
 }
 
 function skipScalingList(bits: BitReader, size: number): void {
