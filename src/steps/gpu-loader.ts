@@ -11,12 +11,14 @@ import { NvdecDecoder } from '../video/nvdec/decoder.ts'
 import { fencesOf } from '../video/nvdec/fence.ts'
 import { DecoderPool } from '../video/nvdec/pool.ts'
 import { NvdecRefusal } from '../video/nvdec/refusal.ts'
+import type { SurfaceFrame } from '../video/nvdec/surface.ts'
 import { openVideo } from '../video/open.ts'
+import type { Rotation } from '../video/preprocess/taps.ts'
 import type { Preprocessing } from '../video/preprocess.ts'
 import type { Clip, Video } from '../video/types.ts'
 import type { ClipOptions } from './clip-options.ts'
 import { preprocessingOf } from './clip-reader.ts'
-import { clipsOf, loadClips, type ReadFacts, wantedFrames } from './clips.ts'
+import { clipsOf, type FramePlace, loadClips, type ReadFacts, wantedFrames } from './clips.ts'
 import { clipPlaces, GPU_LAYOUT, gpuClipShape } from './gpu-clips.ts'
 import { UploadingReader } from './gpu-uploads.ts'
 import type { Emit, StepContext, StepGpu, StepInstance } from './step.ts'
@@ -44,20 +46,8 @@ class NvdecReader {
   /** @throws {NvdecRefusal} if the engines do not take this video */
   async read(video: Video, clips: readonly Clip[], out: DevicePointer): Promise<ReadFacts> {
     const { indices, places } = wantedFrames(clips)
-    const framesDecoded = await this.#decoder.decode(
-      video.info,
-      video.packets(indices),
-      indices,
-      surfaces => {
-        // Frames of one hand-over have one format, but for a stream that changes it half-way.
-        for (const surface of surfaces) {
-          const { clip_frames: frames } = this.options
-          const { rotation } = video.info
-          const parameters = clipParameters(surface, rotation, this.#preprocessing, GPU_LAYOUT, frames)
-          const at = clipPlaces(surface, places.get(surface.index), this.options, out)
-          this.#kernel.launch(parameters, at, this.gpu.stream)
-        }
-      },
+    const framesDecoded = await this.#decoder.decode(video.info, video.packets(indices), indices, surfaces =>
+      this.#makeClips(surfaces, video.info.rotation, places, out),
     )
     return { framesNeeded: indices.length, framesDecoded, decoder: this.#decoder.name }
   }
@@ -70,6 +60,19 @@ class NvdecReader {
     } finally {
       this.#pool.fills = false
     }
+  }
+
+  /** One launch for surfaces that were handed over together: they have one format. */
+  #makeClips(
+    surfaces: readonly SurfaceFrame[],
+    rotation: Rotation,
+    places: ReadonlyMap<number, FramePlace[]>,
+    out: DevicePointer,
+  ): void {
+    const { clip_frames: frames } = this.options
+    const parameters = clipParameters(surfaces[0]!, rotation, this.#preprocessing, GPU_LAYOUT, frames)
+    const at = surfaces.flatMap(surface => clipPlaces(surface, places.get(surface.index), this.options, out))
+    this.#kernel.launch(parameters, at, this.gpu.stream)
   }
 
   close(): void {

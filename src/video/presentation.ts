@@ -1,3 +1,28 @@
+/** Moves that sorting by insertion may take for each packet: reordering goes over a few pictures. */
+const MOVES = 16
+
+/** Positions in the order of their times, equal ones as they come. */
+function orderOf(times: ArrayLike<number>): Int32Array {
+  const count = times.length
+  const order = new Int32Array(count)
+  let moves = MOVES * count
+  for (let position = 0; position < count; position++) {
+    const time = times[position]!
+    let at = position
+    for (; at > 0 && times[order[at - 1]!]! > time; at--) order[at] = order[at - 1]!
+    order[at] = position
+    moves -= position - at
+    if (moves < 0) return sorted(times)
+  }
+  return order
+}
+
+function sorted(times: ArrayLike<number>): Int32Array {
+  const order = new Int32Array(times.length)
+  for (let position = 0; position < order.length; position++) order[position] = position
+  return order.sort((a, b) => times[a]! - times[b]! || a - b)
+}
+
 /**
  * The order in which a stream's packets are presented, from their timestamps.
  *
@@ -18,25 +43,22 @@ export class Presentation {
    */
   constructor(times: ArrayLike<number>, shown: (position: number) => boolean = () => true) {
     const count = times.length
-    const order = new Int32Array(count)
-    for (let position = 0; position < count; position++) order[position] = position
-    order.sort((a, b) => times[a]! - times[b]! || a - b)
+    const order = orderOf(times)
     this.rank = new Int32Array(count)
     this.index = new Int32Array(count)
-    const visible: number[] = []
+    const visible = new Int32Array(count)
     const hidden: number[] = []
+    let frames = 0
     for (let rank = 0; rank < count; rank++) {
       const position = order[rank]!
       this.rank[position] = rank
-      ;(shown(position) ? visible : hidden).push(position)
+      if (shown(position)) {
+        this.index[position] = frames
+        visible[frames++] = position
+      } else hidden.push(position)
     }
-    this.position = Int32Array.from(visible)
-    visible.forEach((position, index) => {
-      this.index[position] = index
-    })
-    hidden.forEach((position, i) => {
-      this.index[position] = i - hidden.length
-    })
+    this.position = visible.subarray(0, frames)
+    for (let i = 0; i < hidden.length; i++) this.index[hidden[i]!] = i - hidden.length
   }
 
   /** Number of frames that are shown. */

@@ -235,14 +235,29 @@ export function h264Reader(info: StreamInfo): PictureReader {
       if (intra) intra = isIntraSlice(data, start, end)
       return oneField && !intra ? false : undefined
     })
-    if (slices === 0) return picture({ entry: false })
-    return picture({ reference, closed: idr, entry: idr || intra })
+    if (slices === 0) return NO_PICTURE
+    return PICTURES[(reference ? 1 : 0) + (idr ? 2 : 0) + (idr || intra ? 4 : 0)]!
   }
 }
 
+const NO_PICTURE = picture({ entry: false })
+/** All that there are, by `reference`, `closed` and `entry`. */
+const PICTURES = Array.from({ length: 8 }, (_, bits) =>
+  picture({ reference: (bits & 1) !== 0, closed: (bits & 2) !== 0, entry: (bits & 4) !== 0 }),
+)
+
+const isIntraType = (type: number): boolean => type % 5 === 2 || type % 5 === 4
+
+/** 1 where seven bits begin with the code of an intra slice type: these are 0 to 9, in at most seven bits. */
+const INTRA_AFTER_ONE = Uint8Array.from({ length: 128 }, (_, bits) =>
+  isIntraType(new BitReader(Uint8Array.of(bits * 2, 0)).ue()) ? 1 : 0,
+)
+
 function isIntraSlice(data: Uint8Array, start: number, end: number): boolean {
+  // Of a picture's first slice, first_mb_in_slice is one bit, and slice_type lies in the same byte.
+  const first = data[start + 1]!
+  if (end > start + 1 && (first & 0x80) !== 0) return INTRA_AFTER_ONE[first & 0x7f] === 1
   const bits = new BitReader(rawBytes(data, start, end, 16), 1)
   bits.ue()
-  const type = bits.ue() % 5
-  return type === 2 || type === 4
+  return isIntraType(bits.ue())
 }

@@ -5,6 +5,25 @@ import { type ElementaryStream, elementaryStream } from './parameter-sets.ts'
 const START_CODE = 4
 
 /**
+ * Copies a packet, and writes a start code over each length of as many bytes: the usual case, in one copy.
+ * @returns false if the packet's units do not fill it; then what was written means nothing
+ */
+function replaceLengths(packet: Uint8Array, into: Uint8Array, start: number): boolean {
+  into.set(packet, start)
+  let at = 0
+  while (at + START_CODE < packet.length) {
+    const place = start + at
+    const length =
+      packet[at]! * 2 ** 24 + ((packet[at + 1]! << 16) | (packet[at + 2]! << 8) | packet[at + 3]!)
+    if (length === 0) return false
+    into[place + 2] = into[place + 1] = into[place] = 0
+    into[place + 3] = 1
+    at += START_CODE + length
+  }
+  return at === packet.length
+}
+
+/**
  * Turns a container's packets into the elementary stream that nvcuvid parses, in a buffer of its own, which the next
  * packet is written over.
  */
@@ -44,6 +63,7 @@ export class ElementaryStreamWriter {
 
   /** Writes the packet's NAL units, each behind a start code. @returns where they end */
   #writeUnits(packet: Uint8Array, lengthSize: number, into: Uint8Array, start: number): number {
+    if (lengthSize === START_CODE && replaceLengths(packet, into, start)) return start + packet.length
     let to = start
     let at = 0
     while (at < packet.length) {

@@ -93,7 +93,7 @@ export class NvdecDecoder {
   }
 
   /**
-   * Decodes the packets and hands over each wanted frame once, in presentation order, in groups.
+   * Decodes the packets and hands over each wanted frame once, in presentation order, in groups of one format and pitch.
    * @param onFrames puts what reads the frames on the decoder's stream.
    * @returns packets decoded: one picture each, wanted or not. What reads the frames is done by then.
    * @throws {NvdecRefusal} for streams that this GPU does not decode: frames handed over before mean nothing
