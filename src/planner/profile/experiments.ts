@@ -11,8 +11,6 @@ export interface Experiment {
   concurrency: number
   /** Whether no two calls of the steps that it is for run at once: then they take as long as they take. */
   isolates: boolean
-  /** Whether threads note what they do: for steps that have batches under way. */
-  trace: boolean
   /** Share of the time that all experiments of a round take. */
   weight: number
 }
@@ -22,6 +20,8 @@ export interface Sizes {
   batches: readonly number[]
   /** Requests in flight at once, to see what they cost each other. */
   crowds: readonly number[]
+  /** Whether to measure what decodes on the host for a GPU, beside the GPU's own decoders. */
+  hostDecoders?: boolean
 }
 
 /** A batch waits for its last video, however long that takes to load. */
@@ -75,10 +75,13 @@ const LOADERS = new Set(['loader', 'models.r2p1d.model.R2P1DLoader', 'R2P1DLoade
  * calls that run at once cost each other.
  * @param name tells the files of a profile from each other
  */
-export function experimentsOf(name: string, given: PipelineFile, { batches, crowds }: Sizes): Experiment[] {
+export function experimentsOf(
+  name: string,
+  given: PipelineFile,
+  { batches, crowds, hostDecoders = true }: Sizes,
+): Experiment[] {
   const file = smallest(given)
   const [first] = file.pipeline
-  const onGpus = file.pipeline.some(runsOnGpu)
   const decodesOnGpu = LOADERS.has(first!.model) && runsOnGpu(first!)
   const threads = LOADERS.has(first!.model) || first!.model === 'synthetic-loader'
   const { in_flight: _, cpu_decoders: __, ...one } = first!
@@ -96,29 +99,27 @@ export function experimentsOf(name: string, given: PipelineFile, { batches, crow
       arrangement: base(batch, batch, loading(1)),
       concurrency: batch,
       isolates: true,
-      trace: onGpus,
-      weight: batch === 1 ? 2 : 1,
+      weight: batch === 1 ? 3 : 1,
     }),
   )
-  const decoding: Experiment[] = decodesOnGpu
-    ? [
-        {
-          name: `${name}-decoders-on-host`,
-          arrangement: base(2, 1, { ...loading(1), cpu_decoders: 1 }),
-          concurrency: 1,
-          isolates: true,
-          trace: false,
-          weight: 1,
-        },
-      ]
-    : []
+  const decoding: Experiment[] =
+    decodesOnGpu && hostDecoders
+      ? [
+          {
+            name: `${name}-decoders-on-host`,
+            arrangement: base(2, 1, { ...loading(1), cpu_decoders: 1 }),
+            concurrency: 1,
+            isolates: true,
+            weight: 1,
+          },
+        ]
+      : []
   const crowded = crowds.map(
     (crowd): Experiment => ({
       name: `${name}-crowd-${crowd}`,
       arrangement: base(crowd, 1, loading(crowd)),
       concurrency: crowd,
       isolates: false,
-      trace: false,
       weight: 1,
     }),
   )

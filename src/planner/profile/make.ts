@@ -63,11 +63,23 @@ function aboutOf({ weights, device, videoRoot }: MakeOptions) {
  * @throws {UsageError} as `measureProfile` does
  */
 export async function makeProfile(options: MakeOptions): Promise<Profile | undefined> {
-  const { files, batches, crowds, command, videoRoot, weights, device, budgetS, cache, registry, say } =
-    options
+  const {
+    files,
+    batches,
+    crowds,
+    hostDecoders = true,
+    command,
+    videoRoot,
+    weights,
+    device,
+    budgetS,
+    cache,
+    registry,
+    say,
+  } = options
   const { about, videos, driver } = aboutOf(options)
   const experiments = Object.entries(files).flatMap(([name, file]) =>
-    experimentsOf(name, file, { batches, crowds }),
+    experimentsOf(name, file, { batches, crowds, hostDecoders }),
   )
   const key = { about, driver, experiments, videoRoot, weights, device }
   const root = cache ? cacheRoot() : mkdtempSync(join(tmpdir(), 'rnb-profile-'))

@@ -22,7 +22,6 @@ import {
 } from './fit.ts'
 import { type Engine, stepKey, threadsOf } from './keys.ts'
 import { networkReader, threadsOfFile } from './networks.ts'
-import { ownMsOf } from './own-time.ts'
 import { ProfilePredictor } from './predictor.ts'
 import { type ObservedRun, observe, readResults } from './read-run.ts'
 import type { Profile, ProfiledStep } from './schema.ts'
@@ -77,7 +76,6 @@ interface Gathered {
   engine: Engine
   /** False of a step that only takes time, as synthetic ones may. */
   busy: boolean
-  ownMs: number[]
   /** By clips, and by video for a first step. */
   calls: Map<string, { clips: number; video?: number; ms: number[] }>
 }
@@ -132,12 +130,11 @@ class Measurement {
   /** Runs an experiment, and takes in what it says. @returns false if people interrupted it */
   async run(experiment: Experiment, seed: number, seconds: number): Promise<boolean> {
     const { runner, flags } = this.options
-    const { arrangement, concurrency, trace } = experiment
+    const { arrangement, concurrency } = experiment
     const name = `${experiment.name}-${seed}`
     mkdirSync(runner.out, { recursive: true })
     const file = join(runner.out, `${experiment.name}.json`)
     writeFileSync(file, JSON.stringify(arrangement.config, null, 2))
-    const tracePath = join(runner.out, `${name}.trace.json`)
     const began = performance.now()
     const end = await runner.run(name, {
       ...flags,
@@ -150,23 +147,22 @@ class Measurement {
       videos: String(MOST_REQUESTS),
       warmup: String(warmupOf(concurrency)),
       seed: String(seed),
-      ...(trace && { trace: tracePath }),
     })
     if (end.kind === 'interrupted') return false
     if (end.kind === 'failed') throw new UsageError(`measuring ${name} failed: ${end.message}`)
     if (end.summary.exit.status !== 0)
       throw new UsageError(`measuring ${name} failed: ${end.summary.exit.message ?? end.summary.exit.reason}`)
     if (!end.earlier) this.#starts.push((performance.now() - began) / 1000 - seconds)
-    this.#take(experiment, seed, join(runner.out, name, 'results.jsonl'), trace ? tracePath : undefined)
+    this.#take(experiment, seed, join(runner.out, name, 'results.jsonl'))
     return true
   }
 
-  #take(experiment: Experiment, seed: number, results: string, tracePath: string | undefined): void {
+  #take(experiment: Experiment, seed: number, results: string): void {
     const planned = this.#planned(experiment)
     const all = readResults(results)
     const run = observe(planned.plan, all)
     this.#takeRoom(planned, run, seed)
-    if (experiment.isolates) this.#takeCalls(planned, run, tracePath)
+    if (experiment.isolates) this.#takeCalls(planned, run)
     else this.#takeCrowd(experiment, run, all.length, seed)
     if (experiment.isolates && experiment.concurrency === 1)
       for (const ms of run.handOverMs) this.#handOverMs.push(ms)
@@ -206,11 +202,7 @@ class Measurement {
       })
   }
 
-  #takeCalls(
-    { plan, settings }: Planned,
-    { calls, results }: ObservedRun,
-    tracePath: string | undefined,
-  ): void {
+  #takeCalls({ plan, settings }: Planned, { calls, results }: ObservedRun): void {
     const videoOf = new Map(results.map(({ id, video }) => [id, this.#videos.get(video)]))
     for (const { step, engine, clips, request, ms } of calls) {
       const instance = plan.instances.find(other => other.step === step)!
@@ -226,7 +218,6 @@ class Measurement {
         width,
         ahead: leaves ? GPU_BATCHES_AHEAD : 0,
         engine,
-        ownMs: [],
         calls: new Map(),
       }
       this.#steps.set(at, gathered)
@@ -235,16 +226,6 @@ class Measurement {
       const known = gathered.calls.get(size) ?? { clips, ...(video !== undefined && { video }), ms: [] }
       gathered.calls.set(size, known)
       known.ms.push(ms)
-    }
-    if (tracePath === undefined) return
-    for (const [at, gathered] of this.#steps) {
-      const index = plan.steps.findIndex(
-        (_, s) =>
-          gathered.ahead > 0 && at.startsWith(stepKey(plan, plan.instances.find(i => i.step === s)!, 'gpu')),
-      )
-      const own =
-        index < 0 ? undefined : ownMsOf(tracePath, plan.steps[index]!.name ?? plan.steps[index]!.kind)
-      if (own !== undefined) gathered.ownMs.push(own)
     }
   }
 
@@ -312,13 +293,11 @@ function sharesOf({ engine, kind, busy }: Gathered): ProfiledStep['shares'] {
 }
 
 function stepOf(key: string, of: Gathered): ProfiledStep {
-  const own = of.ownMs.toSorted((a, b) => a - b)
   return {
     key,
     title: of.title,
     width: of.width,
     ahead: of.ahead,
-    ownMs: own[own.length >> 1] ?? 0,
     shares: sharesOf(of),
     calls: [...of.calls.values()].map(call => ({ ...call, ms: call.ms.toSorted((a, b) => a - b) })),
   }

@@ -163,13 +163,7 @@ export class ProfilePredictor implements Predictor {
     const total = clips.reduce((sum, count, request) => sum + ofRequest(count, request), 0)
     const threadMs = total / load.requests
     const shared: Record<string, number> = {}
-    // What a call's own thread does before it leaves it is small, and may lie beside others' work: no part of a bound.
-    for (const { ms, resource, width = 1 } of stretchesOf(
-      { ...known, ownMs: 0 },
-      threadMs,
-      own.device,
-      this.profile,
-    ))
+    for (const { ms, resource, width = 1 } of stretchesOf(known, threadMs, own.device, this.profile))
       if (resource !== undefined && ms > 0) shared[resource] = (shared[resource] ?? 0) + ms * width
     const pick = (prefix: string) =>
       Object.fromEntries(

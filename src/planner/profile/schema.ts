@@ -25,8 +25,6 @@ const stepSchema = v.object({
   width: positive('width'),
   /** Batches that it may have under way when it takes the next. */
   ahead: count,
-  /** Of a step that has batches under way: what its thread does for one before it turns to the next, in ms. */
-  ownMs: milliseconds,
   /** Shares of a call's time that are work on what calls share, by the name of that. */
   shares: v.record(v.string(), share),
   calls: v.pipe(v.array(callsSchema), v.minLength(1, 'a step without measured calls')),

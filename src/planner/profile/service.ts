@@ -116,25 +116,22 @@ export class ProfiledService implements ServiceModel {
 
 /** How a call that takes `ms` by itself divides its time. */
 export function stretchesOf(
-  { shares, width, ahead, ownMs }: Pick<ProfiledStep, 'shares' | 'width' | 'ahead' | 'ownMs'>,
+  { shares, width, ahead }: Pick<ProfiledStep, 'shares' | 'width' | 'ahead'>,
   ms: number,
   device: number,
   { capacities }: Pick<Profile, 'capacities'>,
 ): Stretch[] {
-  const own = ahead > 0 ? Math.min(ownMs, ms) : 0
   const later = ahead > 0
   const shared = Object.entries(shares).map(([name, share]): Stretch => {
     // By itself, a call of many threads shared what there is with itself.
     const alone = name === 'cores' ? Math.max(1, width / (capacities.cores ?? width)) : 1
     return {
-      ms: ((ms - own) * share) / alone,
+      ms: (ms * share) / alone,
       resource: resourceOf(name, device),
       ...(name === 'cores' && { width }),
       ...(later && { later }),
     }
   })
-  const rest = (ms - own) * (1 - Object.values(shares).reduce((sum, share) => sum + share, 0))
-  const alone: Stretch = { ms: Math.max(0, rest), ...(later && { later }) }
-  if (ahead > 0) return [{ ms: own, resource: resourceOf('cores', device) }, ...shared, alone]
-  return [alone, ...shared]
+  const rest = ms * (1 - Object.values(shares).reduce((sum, share) => sum + share, 0))
+  return [{ ms: Math.max(0, rest), ...(later && { later }) }, ...shared]
 }

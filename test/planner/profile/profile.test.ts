@@ -63,7 +63,7 @@ const measured = (runner: StandIn, budgetS = 1000) =>
   })
 
 const standIn = (name: string, more: Partial<StandInOptions> = {}) =>
-  new StandIn(join(folder, name), { requests: 200, cores: 1.5, handOverMs: 0.03, ...more })
+  new StandIn(join(folder, name), { requests: 120, cores: 1.5, handOverMs: 0.03, ...more })
 
 const msOf = ({ steps }: Profile, kind: string): Map<number, number[]> =>
   new Map(steps.find(({ title }) => title.startsWith(kind))!.calls.map(({ clips, ms }) => [clips, ms]))

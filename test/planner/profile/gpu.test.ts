@@ -1,0 +1,175 @@
+import { expect, test } from 'bun:test'
+import { builtin } from '../../../src/pipeline/builtin.ts'
+import { planOf } from '../../../src/planner/plan-of.ts'
+import { experimentsOf } from '../../../src/planner/profile/experiments.ts'
+import { engineOf, stepKey } from '../../../src/planner/profile/keys.ts'
+import { networkReader } from '../../../src/planner/profile/networks.ts'
+import { ProfilePredictor, whatIf } from '../../../src/planner/profile/predictor.ts'
+import { observe } from '../../../src/planner/profile/read-run.ts'
+import type { Profile } from '../../../src/planner/profile/schema.ts'
+import type { Arrangement, PipelineFile } from '../../../src/planner/types.ts'
+import type { ResultLine } from '../../../src/results/schema.ts'
+
+const LOAD_MS = 10
+const HOST_LOAD_MS = 30
+const NVDEC_SHARE = 0.4
+const NETWORK_MS = 2
+const DECODERS = 2
+/** Four calls that always begin together: each has half a decoder. */
+const IN_STEP_MS = LOAD_MS * (1 - NVDEC_SHARE) + (4 / DECODERS) * LOAD_MS * NVDEC_SHARE
+
+const pipeline = (inFlight: number, cpuDecoders = 0, gpus = [0]): PipelineFile => ({
+  pipeline: [
+    {
+      model: 'loader',
+      queue_groups: [{ gpus, out_queues: [0] }],
+      num_shared_tensors: 64,
+      in_flight: inFlight,
+      ...(cpuDecoders > 0 && { cpu_decoders: cpuDecoders }),
+      num_clips_population: [1],
+      num_clips_weights: [1],
+    },
+    { model: 'network', queue_groups: [{ gpus, in_queue: 0 }] },
+  ],
+})
+const arranged = (config: PipelineFile): Arrangement => ({
+  config,
+  batch: 1,
+  maxBatchDelayMs: 5,
+  perGpuQueue: false,
+  queueSize: 5000,
+})
+const planned = (config: PipelineFile) =>
+  planOf(
+    arranged(config),
+    { requests: 10, seed: 0 },
+    { registry: builtin, gpus: 8, networks: networkReader(builtin) },
+  ).plan
+
+/** A profile of a GPU whose calls always take equally long. */
+function profileOf(): Profile {
+  const plan = planned(pipeline(1, 1))
+  const [loader, network] = [plan.instances[0]!, plan.instances[1]!]
+  const step = (key: string, ms: number, ahead: number, shares: Record<string, number>) => ({
+    key,
+    title: key,
+    width: 1,
+    ahead,
+    shares,
+    calls: [{ clips: 1, ms: [ms] }],
+  })
+  return {
+    version: 1,
+    about: { rnb: '0', cpu: 'made up', cores: 4, gpus: ['made up'], networks: 'random', videos: 'none' },
+    measured: { at: '', seconds: 0, loadBefore: 0, loadAfter: 0, calls: 3, widestInterval: 0 },
+    videos: [{ path: 'a.mp4' }],
+    handOverMs: [0],
+    capacities: { cores: 4, nvdec: DECODERS, compute: 1 },
+    fitted: [],
+    steps: [
+      step(stepKey(plan, loader, engineOf(loader, 0)), LOAD_MS, 0, { nvdec: NVDEC_SHARE }),
+      step(stepKey(plan, loader, engineOf(loader, 1)), HOST_LOAD_MS, 0, { cores: 1 }),
+      step(stepKey(plan, network, 'gpu'), NETWORK_MS, 2, { compute: 1 }),
+    ],
+  }
+}
+
+const predictor = new ProfilePredictor(profileOf(), { registry: builtin })
+const ratePerS = (config: PipelineFile, of = predictor): number => {
+  const requests = 2000
+  const { videosPerS, completed } = of.predict(arranged(config), { requests, seed: 1 })
+  expect(completed).toBe(requests)
+  return videosPerS
+}
+/** Filling and emptying the pipeline takes some of the time. */
+const near = (value: number, expected: number) => expect(Math.abs(value / expected - 1)).toBeLessThan(0.02)
+
+test('few videos in flight are limited by their latency, many by the decoders, more by the network', () => {
+  near(ratePerS(pipeline(1)), 1000 / LOAD_MS)
+  near(ratePerS(pipeline(4)), 4000 / IN_STEP_MS)
+  near(ratePerS(pipeline(20)), (1000 * DECODERS) / (LOAD_MS * NVDEC_SHARE))
+  // The network runs ahead, and yet computes one batch after the other.
+  expect((1000 * DECODERS) / (LOAD_MS * NVDEC_SHARE)).toBeCloseTo(1000 / NETWORK_MS, 9)
+})
+
+test('decoders on the host carry as much as its cores', () => {
+  near(ratePerS(pipeline(1, 4)), 1000 / LOAD_MS + 4000 / HOST_LOAD_MS)
+  near(ratePerS(pipeline(1, 8)), 1000 / LOAD_MS + 4000 / HOST_LOAD_MS)
+})
+
+test('two GPUs carry twice as much, where there are two', () => {
+  const config = pipeline(4, 0, [0, 1])
+  expect(() => ratePerS(config)).toThrow(/there is 1 GPU/)
+  near(ratePerS(config, whatIf(profileOf(), { gpus: 2 }, { registry: builtin })), 2 * (4000 / IN_STEP_MS))
+})
+
+test('demands are those of each kind of thread', () => {
+  const load = { requests: 50, seed: 1 }
+  const [gpu, host, ...others] = predictor.demand(
+    { config: pipeline(3, 2), step: 0, device: 0, mostBatch: 4 },
+    load,
+  )
+  expect(others).toEqual([])
+  expect(gpu).toMatchObject({ threads: 3, host: {} })
+  expect(gpu!.threadMs).toBeCloseTo(LOAD_MS, 9)
+  expect(gpu!.gpu.nvdec).toBeCloseTo(LOAD_MS * NVDEC_SHARE, 9)
+  expect(host).toMatchObject({ threads: 2, gpu: {} })
+  expect(host!.host.cores).toBeCloseTo(HOST_LOAD_MS, 9)
+})
+
+test('a GPU is measured by itself, with decoders on the host beside it, and crowded', () => {
+  const names = (hostDecoders: boolean) =>
+    experimentsOf('a', pipeline(16, 4), { batches: [1, 8], crowds: [16], hostDecoders }).map(
+      ({ name }) => name,
+    )
+  expect(names(true)).toEqual(['a-batch-1', 'a-batch-8', 'a-decoders-on-host', 'a-crowd-16'])
+  expect(names(false)).toEqual(['a-batch-1', 'a-batch-8', 'a-crowd-16'])
+  const [beside] = experimentsOf('a', pipeline(16), { batches: [], crowds: [] })
+  expect(beside!.arrangement.config.pipeline[0]).toMatchObject({ in_flight: 1, cpu_decoders: 1 })
+})
+
+test('of batches in results, calls; of decoders, who decoded', () => {
+  const plan = planned(pipeline(1, 1))
+  const line = (id: number, clips: number, runMs: number, more: Partial<ResultLine> = {}): ResultLine => ({
+    type: 'result',
+    id,
+    video: 'a.mp4',
+    top: [],
+    clips,
+    decoder: 'nvdec',
+    frames_needed: 8,
+    frames_decoded: 8,
+    steps: [
+      { step: 0, kind: 'loader', device: 'cuda:0', batch: 1, queue_ms: 0.5, wait_ms: 0, run_ms: 4 + id },
+      {
+        step: 1,
+        kind: 'network',
+        device: 'cuda:0',
+        batch: 2,
+        queue_ms: 0.25,
+        wait_ms: 2 - id,
+        run_ms: runMs,
+      },
+    ],
+    intended_ms: 100,
+    actual_ms: 100,
+    latency_ms: 9,
+    latency_actual_ms: 9,
+    warmup: false,
+    ...more,
+  })
+  const { calls } = observe(plan, [
+    line(0, 1, 3),
+    line(1, 15, 3, { decoder: 'libav' }),
+    // The rest of its batch has no line.
+    line(2, 1, 7, { decoder: 'libav', decoder_reason: 'its profile' }),
+  ])
+  expect(calls.filter(({ step }) => step === 1)).toEqual([
+    { step: 1, engine: 'gpu', items: 2, clips: 16, beginMs: 106.75, ms: 3 },
+  ])
+  expect(calls.filter(({ step }) => step === 0).map(({ engine, ms }) => [engine, ms])).toEqual([
+    ['gpu', 4],
+    ['gpu-host', 5],
+    ['gpu', 6],
+  ])
+})
