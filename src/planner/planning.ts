@@ -6,6 +6,7 @@ import { paretoFront } from './front.ts'
 import { infeasible } from './infeasible.ts'
 import { type Candidate, type FindOptions, type Found, findPlan, runsOn, usableSpace } from './search/find.ts'
 import { type Goal, type Objective, objectiveOf } from './search/objective.ts'
+import { keyOf } from './space/choice.ts'
 import type { Limits } from './space/limits.ts'
 import type { Space } from './space/space.ts'
 import type { Template } from './space/template.ts'
@@ -30,6 +31,8 @@ export interface Ask {
 export interface Rated extends Candidate {
   bulk: Prediction
   atRate: Prediction
+  /** How good it is at what was not asked for: throughput, or p99 at the rate. */
+  other: number
   onFront: boolean
 }
 
@@ -51,6 +54,8 @@ export interface Planned {
 const FOR_THE_GOAL = 0.7
 /** Plans of each end of the front, at most. */
 const SHOWN = 12
+/** Differences of a smaller share are none that predictions can tell. */
+const ALIKE = 0.002
 /** Share of the highest throughput at which latencies are compared, where no rate was asked for. */
 export const LOAD = 0.7
 
@@ -73,23 +78,25 @@ export function planFor(template: Template, limits: Limits, predictor: Predictor
   const ratePerS = goal.kind === 'p99' ? goal.ratePerS : LOAD * found.best.value
   const other = objectiveOf(goal.kind === 'p99' ? { kind: 'throughput' } : { kind: 'p99', ratePerS }, sample)
   const second = findPlan(first.space, predictor, other, { ...options, budgetMs: share(1 - FOR_THE_GOAL) })
-  const seen = new Set<Candidate['choice']>()
+  const seen = new Set<string>()
   const shown = [found.best, ...spread(found.tried), ...spread(second.tried)].filter(({ choice }) => {
-    if (seen.has(choice)) return false
-    seen.add(choice)
+    const key = keyOf(choice)
+    if (seen.has(key)) return false
+    seen.add(key)
     return true
   })
-  const plans = rate(shown, predictor, sample, ratePerS, objective)
-  for (const [message, times] of first.refused) refused.set(message, (refused.get(message) ?? 0) + times)
   const bounds = new Bounds(first.space, predictor, objective.load)
+  const counts = ({ choice }: Candidate) => objective.bound(bounds, choice) > Number.NEGATIVE_INFINITY
+  const plans = rate(shown.filter(counts), predictor, ask, ratePerS)
+  for (const [message, times] of first.refused) refused.set(message, (refused.get(message) ?? 0) + times)
   return {
     space: first.space,
     objective,
     found: { ...found, best: found.best },
     plans,
     ratePerS,
-    limit: merged(bounds.bottleneck(found.best.choice)),
-    advice: adviceOn(first.space, predictor, objective, found.best),
+    limit: merged(bounds.bottleneck(plans[0].choice)),
+    advice: adviceOn(first.space, predictor, objective, plans[0]),
     refused: new Map([...refused, ...found.refused]),
   }
 }
@@ -140,33 +147,36 @@ function spread(tried: readonly Candidate[]): Candidate[] {
     .slice(0, SHOWN)
 }
 
-/** What plans would do in bulk and at a rate; the first stays first. */
+/**
+ * What plans would do in bulk and at a rate, the best first: of those that differ by less than matters, the one that is
+ * better in what was not asked for.
+ */
 function rate(
   shown: readonly Candidate[],
   predictor: Predictor,
-  sample: Ask['sample'],
+  { sample, goal, sloMs }: Ask,
   ratePerS: number,
-  objective: Objective,
 ): [Rated, ...Rated[]] {
   const both = shown.map(candidate => {
     const { arrangement } = candidate
-    return {
-      ...candidate,
-      bulk: predictor.predict(arrangement, sample),
-      atRate: predictor.predict(arrangement, { ...sample, ratePerS }),
-    }
+    const bulk = predictor.predict(arrangement, sample)
+    const atRate = predictor.predict(arrangement, { ...sample, ratePerS })
+    const rate = bulk.videosPerS
+    const latency = atRate.aborted ? Number.NEGATIVE_INFINITY : -atRate.p99Ms
+    const [value, other] = goal.kind === 'throughput' ? [rate, latency] : [latency, rate]
+    return { ...candidate, bulk, atRate, value, other }
   })
-  const front = paretoFront(
-    both.map(({ bulk, atRate }) => ({
-      a: bulk.videosPerS,
-      b: atRate.aborted ? Number.NEGATIVE_INFINITY : -atRate.p99Ms,
-    })),
-  )
-  const rated = both.map((candidate, i) => ({ ...candidate, onFront: front[i]! }))
-  const [winner, ...others] = rated
-  const value = ({ bulk, atRate }: Rated) =>
-    objective.value(objective.load.ratePerS === undefined ? bulk : atRate)
-  return [winner!, ...others.sort((a, b) => value(b) - value(a))]
+  const front = paretoFront(both.map(({ value, other }) => ({ a: value, b: other })))
+  const rated = both
+    .map((candidate, i) => ({ ...candidate, onFront: front[i]! }))
+    .sort((x, y) => y.value - x.value)
+  const best = rated[0]!.value
+  const met = sloMs === undefined || best < -sloMs ? Number.NEGATIVE_INFINITY : -sloMs
+  const alike = rated
+    .filter(({ value }) => value >= Math.max(met, best - ALIKE * Math.abs(best)))
+    .sort((x, y) => y.other - x.other)
+  const [winner, ...others] = [...alike, ...rated.slice(alike.length)]
+  return [winner!, ...others]
 }
 
 /** A bottleneck by kinds of resources: what is alike on several GPUs is one. */

@@ -39,7 +39,8 @@ const COLUMNS: readonly (readonly [keyof Figures, string])[] = [
   ['end', 'end'],
 ]
 
-const cell = (value: string | number | null): string =>
+/** A cell of a table. */
+export const cell = (value: string | number | null): string =>
   value === null ? '–' : typeof value === 'number' ? String(Number(value.toPrecision(4))) : escaped(value)
 
 function table(runs: readonly ReportRun[]): string {
@@ -51,7 +52,8 @@ function table(runs: readonly ReportRun[]): string {
   return `<div class="scroll"><table><thead><tr>${head}</tr></thead><tbody>${rows.join('\n')}</tbody></table></div>`
 }
 
-const figure = ({ id, title, caption }: Chart): string =>
+/** The place of a chart, with what it shows. */
+export const figure = ({ id, title, caption }: Chart): string =>
   `<figure><h2>${escaped(title)}</h2><p>${escaped(caption)}</p><div class="chart" id="${id}"></div></figure>`
 
 /** What a run was: its flags, host, failures and warnings. */
@@ -89,9 +91,17 @@ for (const { id, option } of charts) {
 document.body.dataset.drawn = 'yes'
 `
 
-/** One self-contained HTML page: it asks the network for nothing. */
+/** A page of runs. */
 export function makePage(runs: readonly ReportRun[], charts: readonly Chart[]): string {
   const title = runs.length === 1 ? `rnb: ${runs[0]!.name}` : `rnb: ${runs.length} runs`
+  return makeDocument(title, [table(runs), ...charts.map(figure), ...runs.map(details)], charts)
+}
+
+/**
+ * One self-contained HTML page: it asks the network for nothing.
+ * @param parts of its body, as markup, with a `figure` for each chart
+ */
+export function makeDocument(title: string, parts: readonly string[], charts: readonly Chart[]): string {
   const code = `data:text/javascript;base64,${readFileSync(library).toString('base64')}`
   return `<!doctype html>
 <html lang="en">
@@ -105,9 +115,7 @@ export function makePage(runs: readonly ReportRun[], charts: readonly Chart[]): 
 </head>
 <body>
 <h1>${escaped(title)}</h1>
-${table(runs)}
-${charts.map(figure).join('\n')}
-${runs.map(details).join('\n')}
+${parts.join('\n')}
 <script type="module">
 import * as echarts from ${inScript(code)}
 const charts = ${inScript(charts.map(({ id, option }) => ({ id, option })))}

@@ -1,9 +1,11 @@
 import { mkdirSync } from 'node:fs'
 import { join } from 'node:path'
+import { hashOf } from '../../pipeline/hash.ts'
 import { writeFileAtomic } from '../../results/atomic-file.ts'
 import type { SummaryLine } from '../../results/schema.ts'
 import type { Flags } from '../../sweep/grid.ts'
 import type { PointEnd } from '../../sweep/runner.ts'
+import { VERSION } from '../../version.ts'
 import { flagsOf } from '../describe.ts'
 import type { Goal } from '../search/objective.ts'
 import type { Arrangement } from '../types.ts'
@@ -64,7 +66,8 @@ const RUNS = 20
 const AROUND_MS = 1500
 const LEAST_REQUESTS = 40
 const MOST_REQUESTS = 20_000
-const WARM_UP = 10
+/** Results that a run's figures leave out at its start. */
+export const WARM_UP = 10
 /** Of the time, what is kept for the held-out seed. */
 const HELD_OUT = 0.15
 /** Share of the measured throughput at which latencies are checked, where no rate was asked for. */
@@ -154,18 +157,18 @@ class Proving {
     writeFileAtomic(file, `${JSON.stringify(arrangement.config, null, 2)}\n`)
     const queueSize =
       load.arrival === 'bulk' ? Math.max(this.#requests, arrangement.queueSize) : arrangement.queueSize
-    const end = await runner.run(
-      `${name}-${load.arrival ?? `rate${load.rate}`}-v${this.#requests}-seed${seed}`,
-      {
-        config_file_path: file,
-        ...flagsOf({ ...arrangement, queueSize }),
-        ...flags,
-        ...load,
-        videos: String(this.#requests),
-        warmup: String(WARM_UP),
-        seed: String(seed),
-      },
-    )
+    const asked: Flags = {
+      config_file_path: file,
+      ...flagsOf({ ...arrangement, queueSize }),
+      ...flags,
+      ...load,
+      videos: String(this.#requests),
+      warmup: String(WARM_UP),
+      seed: String(seed),
+    }
+    // A plan of another time may have had this name: what ran before counts only if all of it is the same.
+    const mark = hashOf({ version: VERSION, config: arrangement.config, asked })
+    const end = await runner.run(`${name}-seed${seed}-${mark}`, asked)
     if (end.kind === 'interrupted') this.#interrupted = true
     if (end.kind === 'failed') say(`${name}: ${end.message}`)
     if (end.kind !== 'measured') return undefined

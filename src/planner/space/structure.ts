@@ -39,6 +39,7 @@ function cut(steps: readonly BaseStep[], pieces: number): BaseStep[][] {
   const first = Number(options.start_index ?? 1)
   const last = Number(options.end_index ?? LAYERS)
   return cutsOf(first, last, pieces).map(ranges => {
+    if (ranges.length === 1) return [...steps]
     const made = ranges.map(([start_index, end_index], i) => {
       const { name, ...unnamed } = network
       return { ...(i === 0 ? network : unnamed), options: { ...options, start_index, end_index } }

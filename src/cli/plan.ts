@@ -1,0 +1,339 @@
+import { mkdirSync } from 'node:fs'
+import { cpus } from 'node:os'
+import { join } from 'node:path'
+import { UsageError } from '../errors.ts'
+import { builtin } from '../pipeline/builtin.ts'
+import { loadConfig } from '../pipeline/config.ts'
+import { detectHost } from '../pipeline/host.ts'
+import { withModules } from '../pipeline/modules.ts'
+import type { Registry } from '../pipeline/registry.ts'
+import { documentOf, GIVEN, type PlanDocument, planName } from '../planner/document.ts'
+import { givenFile } from '../planner/given.ts'
+import { planOf } from '../planner/plan-of.ts'
+import { type Planned, planFor } from '../planner/planning.ts'
+import { makeProfile } from '../planner/profile/make.ts'
+import { networkReader } from '../planner/profile/networks.ts'
+import { machineOf, ProfilePredictor } from '../planner/profile/predictor.ts'
+import { type Entrant, type Proven, prove, WARM_UP } from '../planner/proof/prove.ts'
+import { usableSpace } from '../planner/search/find.ts'
+import { type Limits, usualLimits } from '../planner/space/limits.ts'
+import { type Template, templateOf } from '../planner/space/template.ts'
+import type { Arrangement, PipelineFile, Predictor } from '../planner/types.ts'
+import { makePlanPage } from '../report/plan-page.ts'
+import { writeFileAtomic } from '../results/atomic-file.ts'
+import { Runner } from '../sweep/runner.ts'
+import { VERSION } from '../version.ts'
+import { EXIT } from './exit.ts'
+import { goalOf, type PlanFlags } from './plan-flags.ts'
+
+/** Of the time: for measuring the steps, and for the search; the rest is for the proof. */
+const FOR_PROFILE = 0.4
+const FOR_SEARCH = 0.2
+/** Plans that run for real, beside the file as given. */
+const ENTRANTS = 4
+/** Shares of a figure that are not looked for, and do not matter. */
+const TOLERANCE = 0.01
+/** Requests that plans are tried with, for each GPU, and at the least. */
+const REQUESTS = 500
+/** RnB's, and the program's. */
+const QUEUE_SIZE = 500
+const GIVEN_DELAY_MS = 5
+/** Proofs have other seeds than the search: what it found by luck should not last. */
+const PROOF_SEEDS = 1000
+
+/** Stops planning, and keeps what has been measured. */
+class Interrupted extends Error {}
+
+/** What is planned for: the pipeline, and where it may run. */
+interface Subject {
+  file: PipelineFile
+  registry: Registry
+  template: Template
+  limits: Limits
+  onGpus: boolean
+}
+
+/** GPUs by their numbers. @throws {UsageError} for one that is not there */
+function gpusOf({ gpus, device, what_if }: PlanFlags): number[] {
+  const host = device === 'cpu' ? { gpus: 0, driver: false } : detectHost()
+  if (device === 'cuda' && !host.driver)
+    throw new UsageError('plan: no NVIDIA driver was found: install it, or use --device cpu')
+  const missing = (gpus ?? []).filter(gpu => gpu >= host.gpus)
+  if (missing.length > 0)
+    throw new UsageError(
+      `plan: --gpus names ${missing.join(', ')}, but there ${host.gpus === 1 ? 'is 1 GPU' : `are ${host.gpus} GPUs`}`,
+    )
+  const count = host.gpus > 0 ? (what_if?.gpus ?? host.gpus) : 0
+  if (what_if?.gpus !== undefined && host.gpus === 0)
+    throw new UsageError(
+      'plan: --what-if gpus=N goes from what was measured on a GPU, and there is none here',
+    )
+  return gpus ?? Array.from({ length: count }, (_, gpu) => gpu)
+}
+
+function limitsOf(flags: PlanFlags, gpus: readonly number[]): Limits {
+  const usual = usualLimits(gpus, cpus().length)
+  const { batches, segments, pieces, replicas } = flags
+  return {
+    ...usual,
+    queueSize: QUEUE_SIZE,
+    ...(batches && { batches }),
+    ...(segments && { segments }),
+    ...(pieces !== undefined && { pieces }),
+    ...(replicas !== undefined && {
+      replicas,
+      cpuReplicas: Array.from({ length: replicas }, (_, i) => i + 1),
+    }),
+  }
+}
+
+/** Reads what is to be planned, and keeps a copy that can run from anywhere. */
+async function subjectOf(flags: PlanFlags): Promise<Subject> {
+  const gpus = gpusOf(flags)
+  const { config_file_path: path, out, video_root, weights, labels } = flags
+  const config = loadConfig(path, await withModules(path, builtin), gpus.length)
+  const file = givenFile(config, { videoRoot: video_root, weights, labels })
+  if (file.video_root === undefined && config.steps[0]!.kind.needsVideos !== false)
+    throw new UsageError(
+      'no videos: give --video-root DIR, GLOB or LIST.txt, or video_root in the pipeline file',
+    )
+  const copy = join(out, 'given.json')
+  writeJson(copy, file)
+  const registry = await withModules(copy, builtin)
+  return {
+    file,
+    registry,
+    template: templateOf(file, registry),
+    limits: limitsOf(flags, gpus),
+    onGpus: gpus.length > 0,
+  }
+}
+
+function writeJson(path: string, value: unknown): void {
+  write(path, `${JSON.stringify(value, null, 2)}\n`)
+}
+
+/** @throws {UsageError} if it can't be written */
+function write(path: string, content: string): void {
+  try {
+    mkdirSync(join(path, '..'), { recursive: true })
+    writeFileAtomic(path, content)
+  } catch (error) {
+    throw new UsageError(`plan: ${path} could not be written: ${(error as Error).message}`)
+  }
+}
+
+/** Does the parts of a plan one after the other, and says how it goes. */
+class Planning {
+  readonly #began = performance.now()
+  readonly #seconds: Record<string, number> = {}
+  #runner: Runner | undefined
+  #stopped = false
+
+  constructor(
+    readonly command: readonly string[],
+    readonly flags: PlanFlags,
+  ) {}
+
+  /** What runs now finishes what is in flight, and nothing else starts. */
+  stop(): void {
+    this.#stopped = true
+    this.#runner?.stop()
+  }
+
+  say(line: string): void {
+    if (!this.flags.quiet) console.error(line)
+  }
+
+  get #leftMs(): number {
+    return 1000 * this.flags.budget - (performance.now() - this.#began)
+  }
+
+  async #timed<T>(part: string, work: () => T | Promise<T>): Promise<T> {
+    const begin = performance.now()
+    const result = await work()
+    this.#seconds[part] = Number(((performance.now() - begin) / 1000).toFixed(1))
+    return result
+  }
+
+  async run(): Promise<{ document: PlanDocument; pipeline: PipelineFile; proven: Proven | undefined }> {
+    const { flags } = this
+    const subject = await subjectOf(flags)
+    const predictor = await this.#timed('profile', () => this.#predictor(subject))
+    const planned = await this.#timed('search', () => this.#search(subject, predictor))
+    const simulated = flags.what_if !== undefined
+    const given: Entrant = {
+      name: GIVEN,
+      arrangement: {
+        config: subject.file,
+        batch: 1,
+        maxBatchDelayMs: GIVEN_DELAY_MS,
+        perGpuQueue: false,
+        queueSize: QUEUE_SIZE,
+      },
+    }
+    const best = planned.plans
+      .slice(0, ENTRANTS)
+      .map(({ arrangement }, i) => ({ name: planName(i), arrangement }))
+    const entrants = simulated ? best : [...best, given]
+    const proven =
+      flags.no_proof || simulated
+        ? undefined
+        : await this.#timed('proof', () => this.#prove(entrants, planned, subject))
+    const file = join(flags.out, 'pipeline.json')
+    const document = documentOf({
+      version: VERSION,
+      pipeline: flags.config_file_path,
+      goal: goalOf(flags),
+      sloMs: flags.slo_ms,
+      sample: planned.objective.load,
+      hosts: flags.what_if?.hosts ?? 1,
+      simulated,
+      planned,
+      predictor,
+      entrants,
+      given,
+      proven,
+      file,
+      seconds: this.#seconds,
+      notes: notesOf(flags, planned, proven),
+      warmup: WARM_UP,
+    })
+    return { document, pipeline: document.winner.arrangement.config, proven }
+  }
+
+  /** Measures the steps, or knows them from before. */
+  async #predictor({ file, registry, template, limits, onGpus }: Subject): Promise<Predictor> {
+    const { flags } = this
+    const networks = networkReader(registry, file.weights)
+    const host = { registry, gpus: limits.gpus.length === 0 ? 0 : Math.max(...limits.gpus) + 1, networks }
+    const { space } = usableSpace(template, limits, arrangement => {
+      planOf(arrangement, { requests: 1, seed: 0, ratePerS: 1 }, host)
+    })
+    const files = space.lists.map((_, structure): [string, PipelineFile] => {
+      const { config } = space.arrangement(space.simplest(structure, { inFlight: 0, cpuDecoders: 0 }))
+      return [`structure-${structure + 1}`, config]
+    })
+    this.say(
+      `measuring the steps of ${files.length} way${files.length === 1 ? '' : 's'} to cut and place them`,
+    )
+    const profile = await makeProfile({
+      files: Object.fromEntries(files),
+      batches: limits.batches,
+      crowds: onGpus ? [4, Math.max(...limits.inFlight)] : [2, 4],
+      command: this.command,
+      ...(file.video_root !== undefined && { videoRoot: file.video_root }),
+      ...(file.weights !== undefined && { weights: file.weights }),
+      device: onGpus ? 'cuda' : 'cpu',
+      budgetS: FOR_PROFILE * flags.budget,
+      cache: !flags.no_cache,
+      registry,
+      say: line => this.say(line),
+      started: runner => {
+        this.#runner = runner
+        if (this.#stopped) runner.stop()
+      },
+    })
+    if (!profile) throw new Interrupted()
+    const machine = machineOf(profile, host.gpus)
+    return new ProfilePredictor(profile, {
+      registry,
+      machine,
+      ...(file.weights !== undefined && { weights: file.weights }),
+    })
+  }
+
+  #search({ template, limits }: Subject, predictor: Predictor): Planned {
+    const { flags } = this
+    const planned = planFor(template, limits, predictor, {
+      goal: goalOf(flags),
+      sloMs: flags.slo_ms,
+      sample: { requests: REQUESTS * Math.max(2, limits.gpus.length), seed: flags.seed },
+      searchMs: 1000 * FOR_SEARCH * flags.budget,
+      tolerance: TOLERANCE,
+    })
+    const { found, plans } = planned
+    this.say(
+      `tried ${found.evaluated} of at most ${found.size} plans; the best, as predicted: ${summary(plans[0].arrangement)}`,
+    )
+    return planned
+  }
+
+  async #prove(entrants: readonly Entrant[], planned: Planned, { onGpus }: Subject): Promise<Proven> {
+    const { flags } = this
+    const runner = new Runner(this.command, join(flags.out, 'proof'))
+    this.#runner = runner
+    if (this.#stopped) runner.stop()
+    const proven = await prove({
+      entrants,
+      goal: goalOf(flags),
+      runner,
+      flags: { device: onGpus ? 'cuda' : 'cpu', ...(flags.share_gpu && { share_gpu: 'true' }) },
+      videosPerS: planned.plans[0].bulk.videosPerS,
+      seed: flags.seed + PROOF_SEEDS,
+      budgetMs: Math.max(0, this.#leftMs),
+      tolerance: TOLERANCE,
+      now: () => performance.now(),
+      say: line => this.say(line),
+    })
+    if (proven.interrupted) throw new Interrupted()
+    return proven
+  }
+}
+
+const summary = ({ config }: Arrangement): string =>
+  config.pipeline
+    .map(({ model, queue_groups }) => `${model} x ${queue_groups.flatMap(({ gpus }) => gpus).length}`)
+    .join(', ')
+
+/** What limits the meaning of a plan. */
+function notesOf(flags: PlanFlags, { found, plans }: Planned, proven: Proven | undefined): string[] {
+  const notes: string[] = []
+  if (flags.what_if) notes.push('simulated: nothing of this ran, and the GPUs or hosts were not measured')
+  else if (flags.no_proof) notes.push('not proven: no plan ran for real (--no-proof)')
+  else if (proven?.end.winner === undefined) notes.push('not proven: no run gave figures')
+  if (found.ended === 'stopped')
+    notes.push(`the search ended with its time: it tried ${found.evaluated} of at most ${found.size} plans`)
+  if (found.beyondBound > 0)
+    notes.push(
+      `${found.beyondBound} plans were predicted to be better than their bound: the bound and the gap prove nothing here`,
+    )
+  const slo = flags.slo_ms
+  const won = proven?.end.winner === undefined ? undefined : proven.end.values[proven.end.winner]
+  if (slo !== undefined && won?.some(value => -value > slo))
+    notes.push(
+      `p99 was over ${slo} ms in ${won.filter(value => -value > slo).length} of the winner's ${won.length} runs`,
+    )
+  if (plans[0].bulk.aborted) notes.push('a queue was full in bulk, as predicted')
+  return notes
+}
+
+/**
+ * `rnb plan`: measures the steps of a pipeline, searches the ways to place them, runs the best for real, and writes the winner
+ * with the reasons.
+ * @param command of rnb itself
+ * @returns the exit status
+ * @throws {UsageError} if what is asked cannot be met: what stands in the way, and what nearest could be
+ */
+export async function plan(command: readonly string[], flags: PlanFlags): Promise<number> {
+  const planning = new Planning(command, flags)
+  const stop = () => planning.stop()
+  process.on('SIGINT', stop).on('SIGTERM', stop)
+  try {
+    const { document, pipeline, proven } = await planning.run()
+    writeJson(join(flags.out, 'pipeline.json'), pipeline)
+    writeJson(join(flags.out, 'plan.json'), document)
+    write(join(flags.out, 'report.html'), makePlanPage(document))
+    for (const line of document.notes) planning.say(`note: ${line}`)
+    planning.say(`${join(flags.out, 'report.html')}: ${document.winner.summary}`)
+    planning.say(document.winner.command)
+    console.log(JSON.stringify(document))
+    return proven && proven.end.winner === undefined ? EXIT.failed : EXIT.done
+  } catch (error) {
+    if (!(error instanceof Interrupted)) throw error
+    console.error('rnb: interrupted; what has been measured is kept')
+    return EXIT.interrupted
+  } finally {
+    process.off('SIGINT', stop).off('SIGTERM', stop)
+  }
+}
