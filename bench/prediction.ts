@@ -2,15 +2,16 @@
  * What simulations of a profile are worth: throughput in bulk, and throughput, p50 and p99 at shares of that rate, as
  * predicted and as the program then had them, for a number of pipelines of a loader and a network.
  *
- *     bun bench/prediction.ts [--device -1] [--clips 1,15] [--video-root DIR] [--weights FILE|random] [--profile-seconds 60]
+ *     bun bench/prediction.ts [--device cpu|0] [--clips 1,15] [--video-root DIR] [--weights FILE|random] [--profile-seconds 60]
  *         [--seconds 4] [--bulk 300] [--loads 0.3,0.6,0.9] [--only 'WORDS'] [--within S] [--batches 1,2,4] [--crowds 2,4]
- *         [--host-decoders] [--profile FILE] [--cache] [--rnb dist/rnb] [--save]
+ *         [--host-decoders] [--profile FILE] [--cache] [--keep DIR] [--rnb dist/rnb] [--save]
  *
  * All loads of a pipeline are one run, one after the other: some requests to warm up, all of the bulk at once, and then
  * random arrivals for `--seconds` at each share of the predicted rate, with a pause before each. The simulation has the
- * same arrivals, videos and clips. What would begin after `--within` seconds is left out, and said to be.
+ * same arrivals, videos and clips. `--keep` keeps the program's lines, to be looked at. What would begin after
+ * `--within` seconds is left out, and said to be.
  */
-import { mkdtempSync, rmSync, writeFileSync } from 'node:fs'
+import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs'
 import { loadavg, tmpdir } from 'node:os'
 import { join, resolve } from 'node:path'
 import { parseArgs } from 'node:util'
@@ -27,7 +28,7 @@ import { RnbCommand, RunFailed } from './rnb-command.ts'
 const root = join(import.meta.dir, '..')
 const { values: options } = parseArgs({
   options: {
-    device: { type: 'string', default: '-1' },
+    device: { type: 'string', default: 'cpu' },
     clips: { type: 'string', default: '2' },
     kernels: { type: 'string' },
     'video-root': { type: 'string', default: join(root, 'models/demo/videos') },
@@ -44,6 +45,7 @@ const { values: options } = parseArgs({
     batches: { type: 'string', default: '1,2,4' },
     crowds: { type: 'string', default: '2,4' },
     rnb: { type: 'string', default: join(root, 'dist/rnb') },
+    keep: { type: 'string' },
     save: { type: 'boolean', default: false },
   },
 })
@@ -58,7 +60,7 @@ const PAUSE_MS = 500
 /** The first results of a bulk come while threads start. */
 const RAMP = 0.1
 
-const device = Number(options.device)
+const device = options.device === 'cpu' ? -1 : Number(options.device)
 const population = numbers(options.clips)
 const weights = options.weights === 'random' ? undefined : resolve(options.weights)
 const videoRoot = resolve(options['video-root'])
@@ -210,6 +212,11 @@ function compare(of: Case) {
     ...['--seed', String(SEED), '-b', String(arrangement.batch), '-qs', String(arrangement.queueSize)],
     ...['--max-batch-delay-ms', String(arrangement.maxBatchDelayMs), '--arrival', `trace:${trace}`],
   ])
+  if (options.keep !== undefined) {
+    mkdirSync(options.keep, { recursive: true })
+    const lines = results.map(line => `${JSON.stringify(line)}\n`).join('')
+    writeFileSync(join(options.keep, `${of.name.replace(/\W+/g, '-')}.jsonl`), lines)
+  }
   const endMs = new Array<number>(timesMs.length).fill(Number.NaN)
   for (const { id, intended_ms, latency_ms } of results) endMs[id] = intended_ms + latency_ms
   const simulatedEndMs = Array.from(simulated.endNs, ns => ns / 1e6)

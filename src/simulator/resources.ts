@@ -41,12 +41,24 @@ interface Sharer extends Wake {
 }
 
 /**
+ * How many times longer calls take than if each had all the servers that it wants.
+ * @param wanted widths of all calls, `wide` of them of more than one server
+ * @param straggling times longer yet, where a wide call does not get what it wants: its threads wait for each other
+ */
+export function slownessOf(servers: number, wanted: number, wide: number, straggling = 1): number {
+  if (wanted <= servers) return 1
+  return (wanted / servers) * (wide > 0 ? straggling : 1)
+}
+
+/**
  * So many servers that all calls share evenly: each gets its width at most (threads that it has, one), and less where all widths
  * come to more. There may be a fraction of a server: two threads of a core are more than one and less than two.
  */
 export class SharedServers implements Resource {
   /** Widths of all calls. */
   #wanted = 0
+  /** Calls of more than one. */
+  #wide = 0
   /** Work that each call has had since the start, in ns: a call is done when this has grown by its own work. */
   #served = 0
   #since = 0
@@ -57,6 +69,7 @@ export class SharedServers implements Resource {
   constructor(
     readonly clock: Clock,
     readonly servers: number,
+    readonly straggling?: number,
   ) {
     this.#changed = new Waiters(clock)
   }
@@ -65,6 +78,7 @@ export class SharedServers implements Resource {
     if (ns === 0) return
     this.#advance()
     this.#wanted += width
+    if (width > 1) this.#wide++
     this.#ends.push(this.#served + ns, { ...this.clock.suspension(), width })
     if (this.#minded) this.#changed.wakeOne()
     else this.clock.start(this.#mind())
@@ -80,7 +94,7 @@ export class SharedServers implements Resource {
 
   /** How much longer a call takes than alone. */
   get #slowness(): number {
-    return Math.max(1, this.#wanted / this.servers)
+    return slownessOf(this.servers, this.#wanted, this.#wide, this.straggling)
   }
 
   /** While there are calls: wakes each when it is done, however often others come between. */
@@ -96,6 +110,7 @@ export class SharedServers implements Resource {
       this.#served = Math.max(this.#served, end)
       const done = this.#ends.pop()
       this.#wanted -= done.width
+      if (done.width > 1) this.#wide--
       this.clock.wake(done)
     }
     // What rounding left of fractions.

@@ -17,6 +17,8 @@ import type { Served, World } from './world.ts'
 export interface ResourceOptions {
   servers: number
   sharing: 'fifo' | 'even'
+  /** Of those shared evenly: how much longer all take where a call of several threads does not get enough (1). */
+  straggling?: number
 }
 
 export interface SimulationOptions {
@@ -78,8 +80,11 @@ export function simulate(options: SimulationOptions): Simulated {
   const outcomes = new Outcomes(clock, schedule.length, plan.steps, permits)
   let ending: Simulated['ending'] = { kind: 'done' }
   const resources = Object.entries(options.resources ?? {}).map(
-    ([name, { servers, sharing }]) =>
-      [name, new (sharing === 'fifo' ? FifoServers : SharedServers)(clock, servers)] as const,
+    ([name, { servers, sharing, straggling }]) =>
+      [
+        name,
+        sharing === 'fifo' ? new FifoServers(clock, servers) : new SharedServers(clock, servers, straggling),
+      ] as const,
   )
   const world: World = {
     plan,

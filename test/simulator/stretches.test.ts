@@ -101,3 +101,19 @@ test('what the program does for a result disturbs those who share its resource',
   // Each call but the first shares its first 2 ms with 1 ms of the result before.
   expect(ms(endNs)).toEqual([2, 5, 8])
 })
+
+test('threads that wait for each other cost all who share with them, where there are not enough servers', () => {
+  const clock = new Clock()
+  const servers = new SharedServers(clock, 2, 1.5)
+  const ends: number[] = []
+  const use = function* (work: number, width: number) {
+    yield* servers.use(work, width)
+    ends.push(clock.now)
+  }
+  clock.start(use(4, 2))
+  clock.start(use(2, 1))
+  expect(clock.run()).toBe(0)
+  // Three wanted of two, and 1.5 times slower yet: 2 ms of work take 4.5. The wide one is alone for its other 2.
+  expect(ends[0]).toBeCloseTo(4.5, 9)
+  expect(ends[1]).toBeCloseTo(6.5, 9)
+})

@@ -25,7 +25,7 @@ export interface Parameter {
   low: number
   high: number
   /** What holds it, and by which name. */
-  of: Record<string, number>
+  of: { [name: string]: number }
   name: string
 }
 
@@ -71,11 +71,27 @@ export function parametersOf(profile: Profile): Parameter[] {
     uses(name) ? [{ low, high, of: capacities, name }] : []
   return [
     ...capacity('cores', 0.3, 2 * profile.about.cores),
+    ...(steps.some(({ width }) => width > 1) ? [straggling(profile)] : []),
     ...capacity('nvdec', 0.5, 64),
     ...steps
       .filter(({ shares }) => shares.nvdec !== undefined)
       .map(({ shares }): Parameter => ({ low: 0.02, high: 0.98, of: shares, name: 'nvdec' })),
   ]
+}
+
+const MOST_STRAGGLING = 5
+
+/** Of the profile itself, which holds more than numbers. */
+function straggling(profile: Profile): Parameter {
+  const of = {
+    get straggling() {
+      return profile.straggling
+    },
+    set straggling(value) {
+      profile.straggling = value
+    },
+  }
+  return { low: 1, high: MOST_STRAGGLING, of, name: 'straggling' }
 }
 
 const GOLDEN = (Math.sqrt(5) - 1) / 2

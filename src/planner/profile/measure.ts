@@ -265,6 +265,7 @@ class Measurement {
       videos: videos.map((path, at) => ({ path, ...(this.#most.has(at) && { most: this.#most.get(at)! }) })),
       handOverMs: this.#handOverMs.sort((a, b) => a - b),
       capacities: { cores: about.cores, ...(about.gpus.length > 0 && { nvdec: FIRST_NVDEC, compute: 1 }) },
+      straggling: 1,
       fitted: [],
       steps,
     }

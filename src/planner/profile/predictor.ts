@@ -5,7 +5,7 @@ import { checkConfig } from '../../pipeline/config.ts'
 import type { Instance, Plan } from '../../pipeline/plan.ts'
 import type { Registry } from '../../pipeline/registry.ts'
 import { segmentSizes } from '../../pipeline/segments.ts'
-import { type Simulated, simulate } from '../../simulator/simulate.ts'
+import { type ResourceOptions, type Simulated, simulate } from '../../simulator/simulate.ts'
 import { CPU, type RunSettings } from '../../steps/step.ts'
 import { planOf, type Surroundings } from '../plan-of.ts'
 import { counted, predictionOf, resourcesOf } from '../prediction.ts'
@@ -82,7 +82,7 @@ export class ProfilePredictor implements Predictor {
     const { schedule, seed, bulk = false, concurrency, overload = ABORT } = arrivals
     const requests = schedule.length
     const { plan, settings } = this.#planOf(arrangement, { requests, seed, ...(!bulk && { ratePerS: 1 }) })
-    const resources = resourcesOf(this.machine, () => 'even')
+    const resources = this.#resources()
     const { service, work } = counted(
       new ProfiledService(this.profile, this.#steps, { plan, settings, requests }),
     )
@@ -97,6 +97,13 @@ export class ProfilePredictor implements Predictor {
       handOver: { ms: this.profile.handOverMs, seed },
     })
     return { simulated, prediction: predictionOf(plan, simulated, resources, work, arrivals.warmup) }
+  }
+
+  #resources(): Readonly<Record<string, ResourceOptions>> {
+    const resources = resourcesOf(this.machine, () => 'even')
+    const cores = resourceOf('cores', CPU)
+    const own = resources[cores]
+    return own ? { ...resources, [cores]: { ...own, straggling: this.profile.straggling } } : resources
   }
 
   predict(arrangement: Arrangement, { requests, seed, ratePerS, warmup }: Load): Prediction {

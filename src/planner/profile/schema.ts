@@ -58,6 +58,8 @@ export const profileSchema = v.object({
   handOverMs: samples,
   /** Servers of what calls share: `cores` of the host; `nvdec` and `compute` of each GPU. */
   capacities: v.record(v.string(), positive('a capacity')),
+  /** How many times longer calls on the host take where one of several threads has to share its cores. */
+  straggling: v.pipe(v.number(), v.finite(), v.minValue(1)),
   /** How far simulations with these figures are from the runs that they were fitted to: predicted over measured, less 1. */
   fitted: v.array(v.object({ name: v.string(), throughputError: v.number(), p50Error: v.number() })),
   steps: v.pipe(v.array(stepSchema), v.minLength(1, 'no step was measured')),

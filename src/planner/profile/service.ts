@@ -1,6 +1,7 @@
 import { drawVideos } from '../../client/videos.ts'
 import { UsageError } from '../../errors.ts'
 import type { Instance, Plan } from '../../pipeline/plan.ts'
+import { slownessOf } from '../../simulator/resources.ts'
 import type { Call, ServiceModel, Stretch } from '../../simulator/service.ts'
 import type { RunSettings } from '../../steps/step.ts'
 import { clipsDrawn } from '../../steps/synthetic/loader.ts'
@@ -119,12 +120,13 @@ export function stretchesOf(
   { shares, width, ahead }: Pick<ProfiledStep, 'shares' | 'width' | 'ahead'>,
   ms: number,
   device: number,
-  { capacities }: Pick<Profile, 'capacities'>,
+  { capacities, straggling }: Pick<Profile, 'capacities' | 'straggling'>,
 ): Stretch[] {
   const later = ahead > 0
   const shared = Object.entries(shares).map(([name, share]): Stretch => {
     // By itself, a call of many threads shared what there is with itself.
-    const alone = name === 'cores' ? Math.max(1, width / (capacities.cores ?? width)) : 1
+    const alone =
+      name === 'cores' ? slownessOf(capacities.cores ?? width, width, width > 1 ? 1 : 0, straggling) : 1
     return {
       ms: (ms * share) / alone,
       resource: resourceOf(name, device),

@@ -66,6 +66,7 @@ function profileOf(): Profile {
     videos: [{ path: 'a.mp4' }],
     handOverMs: [0],
     capacities: { cores: 4, nvdec: DECODERS, compute: 1 },
+    straggling: 1,
     fitted: [],
     steps: [
       step(stepKey(plan, loader, engineOf(loader, 0)), LOAD_MS, 0, { nvdec: NVDEC_SHARE }),
