@@ -1,9 +1,17 @@
 import { ptr } from 'bun:ffi'
 import { check } from './check.ts'
 import {
+  CU_DEVICE_ATTRIBUTE_CLOCK_RATE,
   CU_DEVICE_ATTRIBUTE_COMPUTE_CAPABILITY_MAJOR,
   CU_DEVICE_ATTRIBUTE_COMPUTE_CAPABILITY_MINOR,
+  CU_DEVICE_ATTRIBUTE_GLOBAL_MEMORY_BUS_WIDTH,
+  CU_DEVICE_ATTRIBUTE_MAX_BLOCKS_PER_MULTIPROCESSOR,
+  CU_DEVICE_ATTRIBUTE_MAX_REGISTERS_PER_MULTIPROCESSOR,
+  CU_DEVICE_ATTRIBUTE_MAX_SHARED_MEMORY_PER_MULTIPROCESSOR,
+  CU_DEVICE_ATTRIBUTE_MAX_THREADS_PER_MULTIPROCESSOR,
+  CU_DEVICE_ATTRIBUTE_MEMORY_CLOCK_RATE,
   CU_DEVICE_ATTRIBUTE_MULTIPROCESSOR_COUNT,
+  CU_DEVICE_ATTRIBUTE_RESERVED_SHARED_MEMORY_PER_BLOCK,
 } from './constants.ts'
 import { cuda, out, outNumber, outWord } from './library.ts'
 import type { CUdevice } from './types.ts'
@@ -57,6 +65,39 @@ export function describeDevice(index: number): CudaDevice {
   const multiprocessors = attribute(device, CU_DEVICE_ATTRIBUTE_MULTIPROCESSOR_COUNT)
   check('cuDeviceTotalMem_v2', cuda().cuDeviceTotalMem_v2(out, device))
   return { index, name, uuid, capability: `${major}.${minor}`, multiprocessors, memoryBytes: outNumber() }
+}
+
+/** What a multiprocessor holds at once, and how fast a device is at most. */
+export interface DeviceLimits {
+  multiprocessors: number
+  /** Of a multiprocessor. */
+  threads: number
+  blocks: number
+  registers: number
+  sharedBytes: number
+  /** Of a block's shared memory, what the system takes. */
+  reservedSharedBytes: number
+  smHz: number
+  memoryHz: number
+  memoryBusBits: number
+}
+
+/** @throws {NativeError} */
+export function deviceLimits(index: number): DeviceLimits {
+  const device = cudaDevice(index)
+  const read = (which: number) => attribute(device, which)
+  return {
+    multiprocessors: read(CU_DEVICE_ATTRIBUTE_MULTIPROCESSOR_COUNT),
+    threads: read(CU_DEVICE_ATTRIBUTE_MAX_THREADS_PER_MULTIPROCESSOR),
+    blocks: read(CU_DEVICE_ATTRIBUTE_MAX_BLOCKS_PER_MULTIPROCESSOR),
+    registers: read(CU_DEVICE_ATTRIBUTE_MAX_REGISTERS_PER_MULTIPROCESSOR),
+    sharedBytes: read(CU_DEVICE_ATTRIBUTE_MAX_SHARED_MEMORY_PER_MULTIPROCESSOR),
+    reservedSharedBytes: read(CU_DEVICE_ATTRIBUTE_RESERVED_SHARED_MEMORY_PER_BLOCK),
+    // Both in kHz; memory moves data at both edges of its clock.
+    smHz: 1000 * read(CU_DEVICE_ATTRIBUTE_CLOCK_RATE),
+    memoryHz: 1000 * read(CU_DEVICE_ATTRIBUTE_MEMORY_CLOCK_RATE),
+    memoryBusBits: read(CU_DEVICE_ATTRIBUTE_GLOBAL_MEMORY_BUS_WIDTH),
+  }
 }
 
 /** Whether one device can read and write another's memory directly. @throws {NativeError} */

@@ -34,11 +34,11 @@ const graph: GraphFacts = {
   step: 1,
   clips: 2,
   launches: [
-    { name: 'a', layer: 1, flops: 10, bytes: 100, nodes: 1 },
-    { name: 'b', layer: 2, flops: 20, bytes: 200, nodes: 2 },
-    { name: 'c', layer: 2, flops: 40, bytes: 400, nodes: 1 },
+    { name: 'a', how: 'x', layer: 1, flops: 10, bytes: 100, nodes: 1 },
+    { name: 'b', how: 'x', layer: 2, flops: 20, bytes: 200, nodes: 2 },
+    { name: 'c', how: 'y', layer: 2, flops: 40, bytes: 400, nodes: 1 },
   ],
-  last: { name: 'linear', layer: 5, flops: 80, bytes: 800 },
+  last: { name: 'linear', how: 'linear', layer: 5, flops: 80, bytes: 800 },
 }
 /** What the four nodes, and the kernel after them, are parts of. */
 const PARTS = ['a', 'b', 'b', 'c', 'linear']
@@ -115,6 +115,8 @@ test('work finds its launch, step and request in whatever order and portions rec
           rows.reduce((total, row) => total + of(row), 0)
         expect(sum(row => row.calls)).toBe(6 * requests)
         expect(sum(row => row.totalNs)).toBe(6 * 5 * requests)
+        expect(sum(row => row.ownNs)).toBe(6 * 5 * requests)
+        expect(made.graphs).toEqual([{ step: 1, clips: 2, launches: requests }])
         // Each launch once, however many kernels it has.
         expect(sum(row => row.flops)).toBe(150 * requests)
         expect(sum(row => row.bytes)).toBe((1500 + 64) * requests)
@@ -146,4 +148,24 @@ test('a graph of which a kernel is never recorded leaves its kernels without a l
   const named = [...made.rows.values()].filter(row => row.launch !== undefined)
   expect(named.map(row => row.launch)).toEqual(['linear'])
   expect(made.unattributed).toBe(0)
+})
+
+test('of kernels that overlap on a stream, what the one before still took is not the next one’s own time', () => {
+  const made = collector()
+  const at = (correlation: number, startNs: number, endNs: number, stream = 3) => ({
+    ...kernel(correlation, startNs, { stream }),
+    endNs,
+  })
+  // The second begins before the first ends, the third lies within the second; another stream has nothing to do with it.
+  for (const record of [at(3, 130, 140), at(2, 120, 160), at(4, 110, 130, 4), at(1, 100, 130)])
+    made.take(record)
+  made.settle(true)
+  const [row] = made.rows.values()
+  expect(row).toMatchObject({
+    calls: 4,
+    totalNs: 30 + 40 + 10 + 20,
+    ownNs: 30 + 30 + 0 + 20,
+    minNs: 10,
+    maxNs: 40,
+  })
 })

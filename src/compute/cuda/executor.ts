@@ -44,6 +44,7 @@ export interface GraphReport {
 /** A launch, and the least that it has to do. */
 export interface LaunchWork extends LeastWork {
   readonly name: string
+  readonly how: string
   /** Which of the network's five layers it belongs to. */
   readonly layer: number
 }
@@ -246,7 +247,12 @@ class Executor implements CudaExecutor {
       layers.get(name.split(' + ')[0]!.replace(/\.picked$/, '')) ?? this.options.endIndex
     return [...this.#ready].map(([clips, { inner, last, graph }]) => {
       const work = workByName(this.#program, clips)
-      const facts = ({ name }: { name: string }) => ({ name, layer: layerOf(name), ...work(name) })
+      const facts = ({ name, how }: Omit<Launch, 'run'>) => ({
+        name,
+        how,
+        layer: layerOf(name),
+        ...work(name),
+      })
       return {
         exec: graph.exec,
         clips,

@@ -21,9 +21,13 @@ export interface WorkRow {
   name: string
   /** Of the network's launch that it is part of. */
   launch?: string
+  how?: string
   layer?: number
   calls: number
+  /** From the start of each to its end. */
   totalNs: number
+  /** The same without what the work before it on its stream still took meanwhile: kernels may begin early, and wait. */
+  ownNs: number
   minNs: number
   maxNs: number
   /** Of launches: the least that they had to do, in all calls; of copies and fills: bytes moved. */
@@ -94,12 +98,25 @@ export class Collector {
   readonly #correlations = new Uint32Array(CORRELATIONS)
   readonly #ids = new Float64Array(CORRELATIONS)
   #pending: WorkRecord[] = []
+  /** By device and stream: the last start of what has been taken account of, and its last end. */
+  readonly #latest = new Map<string, { startNs: number; endNs: number }>()
   /** By external id of a call that launched a graph: the launch that follows the graph. */
   readonly #following = new Map<number, LaunchPart>()
   /** Of each step, such a launch: for calls whose graph was not recorded. */
   readonly #last = new Map<number, LaunchFacts>()
+  /** How often each graph was launched. */
+  readonly #launches = new Map<number, number>()
 
   constructor(readonly options: CollectorOptions) {}
+
+  /** Graphs of the run's networks, and how often each was launched. */
+  get graphs(): { step: number; clips: number; launches: number }[] {
+    return [...this.#graphs.values()].map(({ facts: { graph, step, clips } }) => ({
+      step,
+      clips,
+      launches: this.#launches.get(graph) ?? 0,
+    }))
+  }
 
   /** A graph that a runner will launch. */
   graph(facts: GraphFacts): void {
@@ -135,7 +152,14 @@ export class Collector {
     this.#learnNodes(due)
     this.#learnFollowing(due)
     const forced = all || due.length > MOST_PENDING
-    this.#pending = due.filter(record => !this.#settled(record, forced))
+    due.sort((a, b) => a.startNs - b.startNs)
+    const waiting = new Set<string>()
+    this.#pending = due.filter(record => {
+      const key = `${record.device} ${record.stream}`
+      if (!waiting.has(key) && this.#settled(record, forced)) return false
+      waiting.add(key)
+      return true
+    })
   }
 
   /**
@@ -156,8 +180,8 @@ export class Collector {
       const known = this.#graphs.get(group[0]!.graph)!
       if (group.length !== known.nodes || known.launchOf) continue
       group.sort((a, b) => a.startNs - b.startNs)
-      const launches = known.facts.launches.flatMap(({ nodes, ...launch }) =>
-        Array.from({ length: nodes }, (_, i) => ({ launch, first: i === 0 })),
+      const launches = known.facts.launches.flatMap(launch =>
+        Array.from({ length: launch.nodes }, (_, i) => ({ launch, first: i === 0 })),
       )
       known.launchOf = new Map(group.map(({ node }, i) => [node, launches[i]!]))
     }
@@ -209,9 +233,19 @@ export class Collector {
     return part
   }
 
+  /** What a stream does is taken account of in the order of its time, but for what comes late: that counts in full. */
+  #ownNs({ device, stream, startNs, endNs }: WorkRecord): number {
+    const key = `${device} ${stream}`
+    const before = this.#latest.get(key)
+    if (before && startNs < before.startNs) return endNs - startNs
+    const busy = before?.endNs ?? Number.NEGATIVE_INFINITY
+    this.#latest.set(key, { startNs, endNs: Math.max(busy, endNs) })
+    return Math.max(0, endNs - Math.max(startNs, busy))
+  }
+
   #count(record: WorkRecord, step: number | undefined, part: LaunchPart | undefined): void {
     const { device, kind, name } = record
-    const key = `${device} ${step} ${part?.launch.name} ${name}`
+    const key = `${device} ${step} ${part?.launch.name} ${part?.launch.how} ${name}`
     let row = this.rows.get(key)
     if (!row) {
       row = {
@@ -219,9 +253,10 @@ export class Collector {
         step,
         kind,
         name,
-        ...(part && { launch: part.launch.name, layer: part.launch.layer }),
+        ...(part && { launch: part.launch.name, how: part.launch.how, layer: part.launch.layer }),
         calls: 0,
         totalNs: 0,
+        ownNs: 0,
         minNs: Number.POSITIVE_INFINITY,
         maxNs: 0,
         flops: 0,
@@ -232,12 +267,15 @@ export class Collector {
     const ns = record.endNs - record.startNs
     row.calls++
     row.totalNs += ns
+    row.ownNs += this.#ownNs(record)
     row.minNs = Math.min(row.minNs, ns)
     row.maxNs = Math.max(row.maxNs, ns)
     if (record.kind === 'kernel') row.shape = record.shape
     else row.bytes += record.bytes
     // What several kernels do together counts once.
     if (part?.first) {
+      if (record.graph !== 0 && part.launch === this.#graphs.get(record.graph)?.facts.launches[0])
+        this.#launches.set(record.graph, (this.#launches.get(record.graph) ?? 0) + 1)
       row.flops += part.launch.flops
       row.bytes += part.launch.bytes
     }

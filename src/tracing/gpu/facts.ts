@@ -2,6 +2,8 @@
 export interface LaunchFacts {
   /** Of its convolution. */
   name: string
+  /** By what it is computed: `wgmma 128 x 96 tile`. */
+  how: string
   /** Which of the network's five layers it belongs to. */
   layer: number
   /** What it cannot do with less: arithmetic, and bytes that are read or written once each. */

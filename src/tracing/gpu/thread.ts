@@ -25,6 +25,8 @@ export type GpuTraceRequest = { type: 'graph'; facts: GraphFacts } | { type: 'st
 export interface GpuRecords {
   rows: WorkRow[]
   streams: StreamTrack[]
+  /** Graphs of the run's networks, and how often each was launched. */
+  graphs: { step: number; clips: number; launches: number }[]
   overheads: { name: string; count: number; totalNs: number }[]
   /** How far a moment may be off as far as reading the clocks goes, and how they drifted apart. */
   clock: { errorNs: number; driftNs: number }
@@ -90,6 +92,7 @@ class GpuTraceThread {
     return {
       rows: [...collector.rows.values()],
       streams: [...collector.streams.values()].map(({ track: _, ...stream }) => stream),
+      graphs: collector.graphs,
       overheads: [...collector.overheads].map(([name, { count, totalNs }]) => ({ name, count, totalNs })),
       clock: { errorNs: this.#errorNs, driftNs: this.#alignment.driftNs },
       dropped: droppedRecords(),
