@@ -28,6 +28,8 @@ const SWITCHES = new Set([
   '--quiet',
   '--verbose',
   '--json',
+  '--kernels',
+  '--counters',
 ])
 
 /** Rewrites what the parser would misread. @throws {UsageError} for a switch with a value that is neither true nor false */

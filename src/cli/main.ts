@@ -169,6 +169,44 @@ function commandLine(argv: string[], status: { code: number }): Argv {
       },
     )
     .command(
+      'profile',
+      'run a pipeline, and say where the time goes: by step, by kernel, by layer of its networks',
+      parser =>
+        runCommandFlags(parser as Argv)
+          .option('json', { type: 'boolean', default: false, describe: 'as a line of JSON' })
+          .option('kernels', {
+            type: 'boolean',
+            default: false,
+            describe: 'a line of JSON for each kernel and copy, with its start and end',
+          })
+          .option('counters', {
+            type: 'boolean',
+            default: true,
+            describe: "read the GPU's counters of the networks' kernels, after the run",
+          })
+          .example('$0 profile -c whole -v 500 -mi 0 --video-root clips/', 'tables, on standard error')
+          .example(
+            '$0 profile -c whole --json | jq \'select(.type == "profile").kernels[:3]\'',
+            'for programs',
+          ),
+      async flags => {
+        const { profile } = await import('./profile.ts')
+        status.code = await profile(checkRunFlags(flags), flags)
+      },
+    )
+    .command(
+      'profile-counters',
+      false,
+      parser =>
+        runCommandFlags(parser as Argv)
+          .option('step', { ...number, demandOption: true })
+          .option('clips', { ...number, demandOption: true }),
+      async flags => {
+        const { profileCounters } = await import('./profile-counters.ts')
+        status.code = await profileCounters(checkRunFlags(flags), flags)
+      },
+    )
+    .command(
       'infer',
       'classify videos; a JSON line each on standard output',
       // Not a positional of the parser's: of those, as of flags, it would keep the last.

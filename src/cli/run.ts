@@ -12,10 +12,11 @@ import { RunOutput } from '../results/output.ts'
 import type { ExitReason } from '../results/schema.ts'
 import { CPU } from '../steps/step.ts'
 import { createNames } from '../tracing/buffer.ts'
+import type { RunTrack } from '../tracing/events.ts'
 import { countersOf } from '../tracing/telemetry.ts'
 import { limitsOf, overloadOf, type RunFlags } from './arguments.ts'
 import { EXIT } from './exit.ts'
-import { openGpuTrace } from './gpu-trace.ts'
+import { openGpuTrace, type RecordedGpus } from './gpu-trace.ts'
 import { requireLibraries } from './libraries.ts'
 import { type Prepared, prepare } from './prepare.ts'
 import type { Requests } from './requests.ts'
@@ -192,13 +193,30 @@ async function openMetrics(
   }
 }
 
+/** What a run leaves, for who looks into it more closely than its results do. */
+export interface EndedRun {
+  prepared: Prepared
+  /** What its threads noted. */
+  tracks: readonly RunTrack[]
+  /** What its GPUs did, and why that is not known if it isn't. */
+  recorded: RecordedGpus
+  problem?: string
+  startNs: number
+  endNs: number
+}
+
 /**
  * `rnb run`: a pipeline on videos that arrive as asked.
  * @param named videos to take once each, in place of those that the flags and the configuration name
+ * @param ended is told what was noted and recorded of it, which is only where it is there; not of a run that did not start
  * @returns the exit status
  * @throws {UsageError} if it cannot start
  */
-export async function run(flags: RunFlags, named?: readonly string[]): Promise<number> {
+export async function run(
+  flags: RunFlags,
+  named?: readonly string[],
+  ended?: (run: EndedRun) => void,
+): Promise<number> {
   const prepared = await prepare(flags, named)
   const { config, plan, settings, networks, requests } = prepared
   const { schedule, requestVideo, videos, arrival } = requests
@@ -219,7 +237,8 @@ export async function run(flags: RunFlags, named?: readonly string[]): Promise<n
   )
   const ledger = new Ledger(handle)
   const names = createNames()
-  const gpuTrace = openGpuTrace(flags.trace !== undefined, plan, names, message => output.warn(message))
+  const traced = flags.trace !== undefined || ended !== undefined
+  const gpuTrace = openGpuTrace(traced, plan, names, message => output.warn(message))
   const launch = withinMemory(
     () =>
       new Launch(
@@ -228,7 +247,7 @@ export async function run(flags: RunFlags, named?: readonly string[]): Promise<n
           settings,
           networks,
           overload: overloadOf(flags),
-          trace: flags.trace !== undefined,
+          trace: traced,
           names,
           recorded: gpuTrace.recording,
           limits: limitsOf(flags),
@@ -304,6 +323,8 @@ export async function run(flags: RunFlags, named?: readonly string[]): Promise<n
     termination: terminationOf(ending),
     ...sensed?.outputs,
   })
+  if (Number.isFinite(startNs))
+    ended?.({ prepared, tracks: launch.tracks, recorded, problem: gpuTrace.problem, startNs, endNs })
   if (closed && ending.kind === 'interrupted') return EXIT.done
   if (exit.status !== EXIT.done) console.error(`rnb: ${exit.message}`)
   if (ending.kind === 'crashed' && ending.stack) console.error(ending.stack)

@@ -123,7 +123,15 @@ int cuDeviceGet(int *device, int index) {
   return *device = index, OK;
 }
 int cuDeviceGetName(char *name, int bytes, int device) { return snprintf(name, bytes, "stand-in GPU %d", device), OK; }
-int cuDeviceGetAttribute(int *value, int which, int device) { return *value = which == 75 ? setting("FAKE_CAPABILITY", 8) : which == 76 ? 0 : 4, OK; }
+int cuDeviceGetAttribute(int *value, int which, int device) {
+  // Clocks in kHz, the width of the memory's bus, and what a multiprocessor holds; 4 of everything else.
+  static const int VALUES[][2] = {
+    { 13, 1410000 }, { 36, 1215000 }, { 37, 5120 }, { 39, 2048 }, { 76, 0 }, { 81, 167936 }, { 82, 65536 }, { 106, 32 }, { 111, 1024 },
+  };
+  *value = which == 75 ? setting("FAKE_CAPABILITY", 8) : 4;
+  for (int i = 0; i < 9; i++) if (VALUES[i][0] == which) *value = VALUES[i][1];
+  return OK;
+}
 int cuDeviceGetUuid_v2(char *uuid, int device) { return memset(uuid, 0x10 + device, 16), OK; }
 int cuDeviceTotalMem_v2(u64 *bytes, int device) { return *bytes = capacity(), OK; }
 int cuDeviceCanAccessPeer(int *can, int device, int peer) { return *can = device != peer && !getenv("FAKE_NO_PEER"), OK; }

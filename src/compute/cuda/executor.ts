@@ -81,6 +81,8 @@ export interface CudaExecutor {
   readonly graphs: readonly GraphReport[]
   /** Measures each launch for so many clips (one of `graphs`), in order and on what those before it make. */
   profile(clips: number): Required<Omit<Launch, 'run'>>[]
+  /** Does each launch for so many clips (one of `graphs`), as `visit` asks for it, in order. @throws {NativeError} */
+  each(clips: number, visit: (launch: Omit<Launch, 'run'>, run: () => void) => void): void
   /** What each of `graphs` is made of. @throws {NativeError} */
   parts(): GraphParts[]
   /** Copies clips of the input's layout to the next batch, from clip `at` of it on. @throws {NativeError} */
@@ -221,17 +223,27 @@ class Executor implements CudaExecutor {
     last.run(output)
   }
 
-  profile(clips: number): Required<Omit<Launch, 'run'>>[] {
+  each(clips: number, visit: (launch: Omit<Launch, 'run'>, run: () => void) => void): void {
     const { inner, last } = this.#ready.get(clips)!
     const owner = new Owner()
     try {
       const output = this.#reserve(this.outputBytes * clips, 'output to measure with', owner)
+      for (const launch of inner) visit(launch, () => launch.run())
+      visit(last, () => last.run(output))
+    } finally {
+      owner.close()
+    }
+  }
+
+  profile(clips: number): Required<Omit<Launch, 'run'>>[] {
+    const owner = new Owner()
+    try {
       const timer = owner.own(new StreamTimer(this.options.stream), made => made.close())
-      return [...inner, { ...last, run: () => last.run(output) }].map(({ name, how, run }) => ({
-        name,
-        how,
-        us: 1000 * timer.time(run, Number.POSITIVE_INFINITY),
-      }))
+      const times: Required<Omit<Launch, 'run'>>[] = []
+      this.each(clips, ({ name, how }, run) => {
+        times.push({ name, how, us: 1000 * timer.time(run, Number.POSITIVE_INFINITY) })
+      })
+      return times
     } finally {
       owner.close()
     }
