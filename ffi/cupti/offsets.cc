@@ -32,6 +32,9 @@ static void end(size_t size)
 
 #define FIELD(type, field) put(#field, offsetof(type, field))
 
+/* Where a parameter lies, and how many bytes it has. */
+#define PARAMETER(type, field) FIELD(type, field); put(#field " bytes", sizeof(((type *)0)->field))
+
 /* Of parameters: the size that a call is told, which ends with the last field. */
 #define PARAMETERS(type) begin(#type); put("structSize", offsetof(type, structSize))
 #define END(type) end(type##_STRUCT_SIZE)
@@ -119,113 +122,113 @@ int main(void)
     END(CUpti_Profiler_Initialize_Params);
 
     PARAMETERS(CUpti_Device_GetChipName_Params);
-    FIELD(CUpti_Device_GetChipName_Params, deviceIndex);
-    FIELD(CUpti_Device_GetChipName_Params, pChipName);
+    PARAMETER(CUpti_Device_GetChipName_Params, deviceIndex);
+    PARAMETER(CUpti_Device_GetChipName_Params, pChipName);
     END(CUpti_Device_GetChipName_Params);
 
     PARAMETERS(CUpti_Profiler_GetCounterAvailability_Params);
-    FIELD(CUpti_Profiler_GetCounterAvailability_Params, ctx);
-    FIELD(CUpti_Profiler_GetCounterAvailability_Params, counterAvailabilityImageSize);
-    FIELD(CUpti_Profiler_GetCounterAvailability_Params, pCounterAvailabilityImage);
+    PARAMETER(CUpti_Profiler_GetCounterAvailability_Params, ctx);
+    PARAMETER(CUpti_Profiler_GetCounterAvailability_Params, counterAvailabilityImageSize);
+    PARAMETER(CUpti_Profiler_GetCounterAvailability_Params, pCounterAvailabilityImage);
     END(CUpti_Profiler_GetCounterAvailability_Params);
 
     PARAMETERS(CUpti_Profiler_Host_Initialize_Params);
-    FIELD(CUpti_Profiler_Host_Initialize_Params, profilerType);
-    FIELD(CUpti_Profiler_Host_Initialize_Params, pChipName);
-    FIELD(CUpti_Profiler_Host_Initialize_Params, pCounterAvailabilityImage);
-    FIELD(CUpti_Profiler_Host_Initialize_Params, pHostObject);
+    PARAMETER(CUpti_Profiler_Host_Initialize_Params, profilerType);
+    PARAMETER(CUpti_Profiler_Host_Initialize_Params, pChipName);
+    PARAMETER(CUpti_Profiler_Host_Initialize_Params, pCounterAvailabilityImage);
+    PARAMETER(CUpti_Profiler_Host_Initialize_Params, pHostObject);
     END(CUpti_Profiler_Host_Initialize_Params);
 
     PARAMETERS(CUpti_Profiler_Host_Deinitialize_Params);
-    FIELD(CUpti_Profiler_Host_Deinitialize_Params, pHostObject);
+    PARAMETER(CUpti_Profiler_Host_Deinitialize_Params, pHostObject);
     END(CUpti_Profiler_Host_Deinitialize_Params);
 
     PARAMETERS(CUpti_Profiler_Host_ConfigAddMetrics_Params);
-    FIELD(CUpti_Profiler_Host_ConfigAddMetrics_Params, pHostObject);
-    FIELD(CUpti_Profiler_Host_ConfigAddMetrics_Params, ppMetricNames);
-    FIELD(CUpti_Profiler_Host_ConfigAddMetrics_Params, numMetrics);
+    PARAMETER(CUpti_Profiler_Host_ConfigAddMetrics_Params, pHostObject);
+    PARAMETER(CUpti_Profiler_Host_ConfigAddMetrics_Params, ppMetricNames);
+    PARAMETER(CUpti_Profiler_Host_ConfigAddMetrics_Params, numMetrics);
     END(CUpti_Profiler_Host_ConfigAddMetrics_Params);
 
     PARAMETERS(CUpti_Profiler_Host_GetConfigImageSize_Params);
-    FIELD(CUpti_Profiler_Host_GetConfigImageSize_Params, pHostObject);
-    FIELD(CUpti_Profiler_Host_GetConfigImageSize_Params, configImageSize);
+    PARAMETER(CUpti_Profiler_Host_GetConfigImageSize_Params, pHostObject);
+    PARAMETER(CUpti_Profiler_Host_GetConfigImageSize_Params, configImageSize);
     END(CUpti_Profiler_Host_GetConfigImageSize_Params);
 
     PARAMETERS(CUpti_Profiler_Host_GetConfigImage_Params);
-    FIELD(CUpti_Profiler_Host_GetConfigImage_Params, pHostObject);
-    FIELD(CUpti_Profiler_Host_GetConfigImage_Params, configImageSize);
-    FIELD(CUpti_Profiler_Host_GetConfigImage_Params, pConfigImage);
+    PARAMETER(CUpti_Profiler_Host_GetConfigImage_Params, pHostObject);
+    PARAMETER(CUpti_Profiler_Host_GetConfigImage_Params, configImageSize);
+    PARAMETER(CUpti_Profiler_Host_GetConfigImage_Params, pConfigImage);
     END(CUpti_Profiler_Host_GetConfigImage_Params);
 
     PARAMETERS(CUpti_Profiler_Host_EvaluateToGpuValues_Params);
-    FIELD(CUpti_Profiler_Host_EvaluateToGpuValues_Params, pHostObject);
-    FIELD(CUpti_Profiler_Host_EvaluateToGpuValues_Params, pCounterDataImage);
-    FIELD(CUpti_Profiler_Host_EvaluateToGpuValues_Params, counterDataImageSize);
-    FIELD(CUpti_Profiler_Host_EvaluateToGpuValues_Params, rangeIndex);
-    FIELD(CUpti_Profiler_Host_EvaluateToGpuValues_Params, ppMetricNames);
-    FIELD(CUpti_Profiler_Host_EvaluateToGpuValues_Params, numMetrics);
-    FIELD(CUpti_Profiler_Host_EvaluateToGpuValues_Params, pMetricValues);
+    PARAMETER(CUpti_Profiler_Host_EvaluateToGpuValues_Params, pHostObject);
+    PARAMETER(CUpti_Profiler_Host_EvaluateToGpuValues_Params, pCounterDataImage);
+    PARAMETER(CUpti_Profiler_Host_EvaluateToGpuValues_Params, counterDataImageSize);
+    PARAMETER(CUpti_Profiler_Host_EvaluateToGpuValues_Params, rangeIndex);
+    PARAMETER(CUpti_Profiler_Host_EvaluateToGpuValues_Params, ppMetricNames);
+    PARAMETER(CUpti_Profiler_Host_EvaluateToGpuValues_Params, numMetrics);
+    PARAMETER(CUpti_Profiler_Host_EvaluateToGpuValues_Params, pMetricValues);
     END(CUpti_Profiler_Host_EvaluateToGpuValues_Params);
 
     PARAMETERS(CUpti_RangeProfiler_Enable_Params);
-    FIELD(CUpti_RangeProfiler_Enable_Params, ctx);
-    FIELD(CUpti_RangeProfiler_Enable_Params, pRangeProfilerObject);
+    PARAMETER(CUpti_RangeProfiler_Enable_Params, ctx);
+    PARAMETER(CUpti_RangeProfiler_Enable_Params, pRangeProfilerObject);
     END(CUpti_RangeProfiler_Enable_Params);
 
     PARAMETERS(CUpti_RangeProfiler_Disable_Params);
-    FIELD(CUpti_RangeProfiler_Disable_Params, pRangeProfilerObject);
+    PARAMETER(CUpti_RangeProfiler_Disable_Params, pRangeProfilerObject);
     END(CUpti_RangeProfiler_Disable_Params);
 
     PARAMETERS(CUpti_RangeProfiler_GetCounterDataSize_Params);
-    FIELD(CUpti_RangeProfiler_GetCounterDataSize_Params, pRangeProfilerObject);
-    FIELD(CUpti_RangeProfiler_GetCounterDataSize_Params, pMetricNames);
-    FIELD(CUpti_RangeProfiler_GetCounterDataSize_Params, numMetrics);
-    FIELD(CUpti_RangeProfiler_GetCounterDataSize_Params, maxNumOfRanges);
-    FIELD(CUpti_RangeProfiler_GetCounterDataSize_Params, maxNumRangeTreeNodes);
-    FIELD(CUpti_RangeProfiler_GetCounterDataSize_Params, counterDataSize);
+    PARAMETER(CUpti_RangeProfiler_GetCounterDataSize_Params, pRangeProfilerObject);
+    PARAMETER(CUpti_RangeProfiler_GetCounterDataSize_Params, pMetricNames);
+    PARAMETER(CUpti_RangeProfiler_GetCounterDataSize_Params, numMetrics);
+    PARAMETER(CUpti_RangeProfiler_GetCounterDataSize_Params, maxNumOfRanges);
+    PARAMETER(CUpti_RangeProfiler_GetCounterDataSize_Params, maxNumRangeTreeNodes);
+    PARAMETER(CUpti_RangeProfiler_GetCounterDataSize_Params, counterDataSize);
     END(CUpti_RangeProfiler_GetCounterDataSize_Params);
 
     PARAMETERS(CUpti_RangeProfiler_CounterDataImage_Initialize_Params);
-    FIELD(CUpti_RangeProfiler_CounterDataImage_Initialize_Params, pRangeProfilerObject);
-    FIELD(CUpti_RangeProfiler_CounterDataImage_Initialize_Params, counterDataSize);
-    FIELD(CUpti_RangeProfiler_CounterDataImage_Initialize_Params, pCounterData);
+    PARAMETER(CUpti_RangeProfiler_CounterDataImage_Initialize_Params, pRangeProfilerObject);
+    PARAMETER(CUpti_RangeProfiler_CounterDataImage_Initialize_Params, counterDataSize);
+    PARAMETER(CUpti_RangeProfiler_CounterDataImage_Initialize_Params, pCounterData);
     END(CUpti_RangeProfiler_CounterDataImage_Initialize_Params);
 
     PARAMETERS(CUpti_RangeProfiler_SetConfig_Params);
-    FIELD(CUpti_RangeProfiler_SetConfig_Params, pRangeProfilerObject);
-    FIELD(CUpti_RangeProfiler_SetConfig_Params, configSize);
-    FIELD(CUpti_RangeProfiler_SetConfig_Params, pConfig);
-    FIELD(CUpti_RangeProfiler_SetConfig_Params, counterDataImageSize);
-    FIELD(CUpti_RangeProfiler_SetConfig_Params, pCounterDataImage);
-    FIELD(CUpti_RangeProfiler_SetConfig_Params, range);
-    FIELD(CUpti_RangeProfiler_SetConfig_Params, replayMode);
-    FIELD(CUpti_RangeProfiler_SetConfig_Params, maxRangesPerPass);
-    FIELD(CUpti_RangeProfiler_SetConfig_Params, numNestingLevels);
-    FIELD(CUpti_RangeProfiler_SetConfig_Params, minNestingLevel);
-    FIELD(CUpti_RangeProfiler_SetConfig_Params, passIndex);
-    FIELD(CUpti_RangeProfiler_SetConfig_Params, targetNestingLevel);
+    PARAMETER(CUpti_RangeProfiler_SetConfig_Params, pRangeProfilerObject);
+    PARAMETER(CUpti_RangeProfiler_SetConfig_Params, configSize);
+    PARAMETER(CUpti_RangeProfiler_SetConfig_Params, pConfig);
+    PARAMETER(CUpti_RangeProfiler_SetConfig_Params, counterDataImageSize);
+    PARAMETER(CUpti_RangeProfiler_SetConfig_Params, pCounterDataImage);
+    PARAMETER(CUpti_RangeProfiler_SetConfig_Params, range);
+    PARAMETER(CUpti_RangeProfiler_SetConfig_Params, replayMode);
+    PARAMETER(CUpti_RangeProfiler_SetConfig_Params, maxRangesPerPass);
+    PARAMETER(CUpti_RangeProfiler_SetConfig_Params, numNestingLevels);
+    PARAMETER(CUpti_RangeProfiler_SetConfig_Params, minNestingLevel);
+    PARAMETER(CUpti_RangeProfiler_SetConfig_Params, passIndex);
+    PARAMETER(CUpti_RangeProfiler_SetConfig_Params, targetNestingLevel);
     END(CUpti_RangeProfiler_SetConfig_Params);
 
     PARAMETERS(CUpti_RangeProfiler_Start_Params);
-    FIELD(CUpti_RangeProfiler_Start_Params, pRangeProfilerObject);
+    PARAMETER(CUpti_RangeProfiler_Start_Params, pRangeProfilerObject);
     END(CUpti_RangeProfiler_Start_Params);
 
     PARAMETERS(CUpti_RangeProfiler_Stop_Params);
-    FIELD(CUpti_RangeProfiler_Stop_Params, pRangeProfilerObject);
-    FIELD(CUpti_RangeProfiler_Stop_Params, passIndex);
-    FIELD(CUpti_RangeProfiler_Stop_Params, targetNestingLevel);
-    FIELD(CUpti_RangeProfiler_Stop_Params, isAllPassSubmitted);
+    PARAMETER(CUpti_RangeProfiler_Stop_Params, pRangeProfilerObject);
+    PARAMETER(CUpti_RangeProfiler_Stop_Params, passIndex);
+    PARAMETER(CUpti_RangeProfiler_Stop_Params, targetNestingLevel);
+    PARAMETER(CUpti_RangeProfiler_Stop_Params, isAllPassSubmitted);
     END(CUpti_RangeProfiler_Stop_Params);
 
     PARAMETERS(CUpti_RangeProfiler_DecodeData_Params);
-    FIELD(CUpti_RangeProfiler_DecodeData_Params, pRangeProfilerObject);
-    FIELD(CUpti_RangeProfiler_DecodeData_Params, numOfRangeDropped);
+    PARAMETER(CUpti_RangeProfiler_DecodeData_Params, pRangeProfilerObject);
+    PARAMETER(CUpti_RangeProfiler_DecodeData_Params, numOfRangeDropped);
     END(CUpti_RangeProfiler_DecodeData_Params);
 
     PARAMETERS(CUpti_RangeProfiler_GetCounterDataInfo_Params);
-    FIELD(CUpti_RangeProfiler_GetCounterDataInfo_Params, pCounterDataImage);
-    FIELD(CUpti_RangeProfiler_GetCounterDataInfo_Params, counterDataImageSize);
-    FIELD(CUpti_RangeProfiler_GetCounterDataInfo_Params, numTotalRanges);
+    PARAMETER(CUpti_RangeProfiler_GetCounterDataInfo_Params, pCounterDataImage);
+    PARAMETER(CUpti_RangeProfiler_GetCounterDataInfo_Params, counterDataImageSize);
+    PARAMETER(CUpti_RangeProfiler_GetCounterDataInfo_Params, numTotalRanges);
     END(CUpti_RangeProfiler_GetCounterDataInfo_Params);
 
     printf("}\n");

@@ -4,17 +4,7 @@ import offsets from './offsets.json'
 type Offsets = typeof offsets
 /** Structs of parameters: each begins with its size, by which CUPTI knows what fields there are. */
 export type ParametersName = Extract<keyof Offsets, `${string}_Params`>
-type Field<S extends ParametersName> = Exclude<keyof Offsets[S], 'sizeof' | 'structSize'>
-
-/** Bytes of fields that are not 8 wide, as the headers declare them. */
-const NARROW: Readonly<Record<string, 1 | 2 | 4>> = {
-  profilerType: 4,
-  range: 4,
-  replayMode: 4,
-  numNestingLevels: 2,
-  minNestingLevel: 2,
-  maxNumRangeTreeNodes: 4,
-}
+type Field<S extends ParametersName> = Exclude<keyof Offsets[S], 'sizeof' | 'structSize' | `${string} bytes`>
 
 /** The parameters of one call, for as long as C may read them; all zero at first but their size. */
 export class Parameters<S extends ParametersName> {
@@ -35,25 +25,29 @@ export class Parameters<S extends ParametersName> {
       this.#set(field, value)
   }
 
+  /** Bytes from the start of the struct to a field, and of the field itself. */
+  #place(field: Field<S>): { at: number; bytes: number } {
+    const places = this.#offsets as Record<string, number>
+    return { at: places[field as string]!, bytes: places[`${String(field)} bytes`]! }
+  }
+
   #set(field: Field<S>, value: number | Uint8Array): void {
-    const at = this.#offsets[field] as number
-    const narrow = NARROW[field as string]
-    if (typeof value !== 'number') {
-      this.#held.push(value)
-      this.#view.setBigUint64(at, BigInt(ptr(value)), true)
-    } else if (narrow === 2) this.#view.setUint16(at, value, true)
-    else if (narrow === 4) this.#view.setUint32(at, value, true)
-    else this.#view.setBigUint64(at, BigInt(value), true)
+    const { at, bytes } = this.#place(field)
+    if (typeof value !== 'number') this.#held.push(value)
+    const number = typeof value === 'number' ? value : ptr(value)
+    if (bytes === 2) this.#view.setUint16(at, number, true)
+    else if (bytes === 4) this.#view.setUint32(at, number, true)
+    else this.#view.setBigUint64(at, BigInt(number), true)
   }
 
   /** A size or a pointer that the call wrote. */
   get(field: Field<S>): number {
-    return Number(this.#view.getBigUint64(this.#offsets[field] as number, true))
+    return Number(this.#view.getBigUint64(this.#place(field).at, true))
   }
 
   /** A flag that the call wrote. */
   flag(field: Field<S>): boolean {
-    return this.#view.getUint8(this.#offsets[field] as number) !== 0
+    return this.#view.getUint8(this.#place(field).at) !== 0
   }
 }
 

@@ -69,9 +69,9 @@ function countersOf(flags: RunFlags, { graphs }: GpuRecords): { counters: Counte
     if (!most) continue
     const read = readCounters(flags, step, most.clips)
     if (typeof read === 'string') problems.push(`no counters of step ${step}: ${read}`)
-    else known.set(step, new Map(read.map(launch => [launch.name, launch])))
+    else known.set(step, new Map(read.map(launch => [`${launch.name} ${launch.how}`, launch])))
   }
-  return { counters: (step, launch) => known.get(step)?.get(launch)?.counters, problems }
+  return { counters: (step, launch, how) => known.get(step)?.get(`${launch} ${how}`)?.counters, problems }
 }
 
 /** What keeps a profile from saying what a GPU did. */

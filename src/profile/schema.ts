@@ -41,7 +41,11 @@ const kernel = v.object({
   max_us: number('Longest of these'),
 })
 
-const launch = v.object({ name: text('Of the convolution'), how: text('By what'), ...work })
+const launch = v.object({
+  name: text('Of the convolution'),
+  how: text('By what, most of its time: it depends on the number of clips'),
+  ...work,
+})
 
 const layer = v.object({
   device: v.string(),

@@ -5,6 +5,9 @@ const LAYERS = ['', 'stem', 'stage 1', 'stage 2', 'stage 3', 'stage 4']
 /** Kernels' names can be long: what tells them apart is mostly at the beginning. */
 const NAME_LENGTH = 64
 
+/** Kernels in the table: what remains is little. */
+const MOST_KERNELS = 20
+
 const percent = (share: number | undefined): string =>
   share === undefined ? '-' : `${(100 * share).toFixed(1)} %`
 const figure = (value: number | undefined, digits: number): string =>
@@ -54,8 +57,10 @@ function stepsTable({ steps }: Profile): string {
 }
 
 function kernelsTable({ kernels }: Profile, device: string, counted: boolean): string {
-  const rows = kernels
-    .filter(kernel => kernel.device === device)
+  const all = kernels.filter(kernel => kernel.device === device)
+  const rest = all.slice(MOST_KERNELS)
+  const rows = all
+    .slice(0, MOST_KERNELS)
     .map(kernel => [
       cut(
         kernel.how === undefined || kernel.how === kernel.name
@@ -64,7 +69,9 @@ function kernelsTable({ kernels }: Profile, device: string, counted: boolean): s
       ),
       ...workCells(kernel, counted),
     ])
-  return textTable([['kernel', ...WORK_COLUMNS, ...(counted ? COUNTER_COLUMNS : [])], ...rows])
+  const table = textTable([['kernel', ...WORK_COLUMNS, ...(counted ? COUNTER_COLUMNS : [])], ...rows])
+  const share = rest.reduce((sum, kernel) => sum + kernel.share, 0)
+  return rest.length === 0 ? table : `${table}\n${rest.length} more (--json): ${percent(share)}`
 }
 
 const peakCells = ({ tflops_of_peak, gb_per_s_of_peak }: ProfiledLayer): string[] => [

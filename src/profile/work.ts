@@ -5,8 +5,8 @@ import type { Counters, ProfiledLayer, ProfiledWork } from './schema.ts'
 
 const round = (value: number): number => Number(value.toPrecision(6))
 
-/** Counters of a launch, if they were read: by step and name. */
-export type CountersOf = (step: number, launch: string) => Counters | undefined
+/** Counters of a launch, if they were read: by step, name, and how it is computed. */
+export type CountersOf = (step: number, launch: string, how: string) => Counters | undefined
 
 /** Rows by what they have in common, in the order of their time. */
 function grouped(rows: readonly WorkRow[], key: (row: WorkRow) => string): WorkRow[][] {
@@ -32,6 +32,16 @@ function weighted(rows: readonly WorkRow[], of: (row: WorkRow) => number | undef
   if (weights === 0) return undefined
   return known.reduce((total, { value, weight }) => total + value * weight, 0) / weights
 }
+
+/** How often a launch ran: with the kernels that each of its ways needs, it counts once. */
+const callsOf = (rows: readonly WorkRow[]): number =>
+  grouped(rows, ({ how }) => how!).reduce((total, of) => total + Math.max(...of.map(({ calls }) => calls)), 0)
+
+/** By what a launch was computed most of its time; for other numbers of clips it may have been something else. */
+const mostly = (rows: readonly WorkRow[]): string =>
+  grouped(rows, ({ how }) => how!)
+    .map(of => ({ how: of[0]!.how!, ns: sum(of, row => row.ownNs) }))
+    .reduce((most, other) => (other.ns > most.ns ? other : most)).how
 
 /** What GPUs of a run did, put together by kernel, by launch and by layer. */
 export class WorkTables {
@@ -88,10 +98,10 @@ export class WorkTables {
 
   #layer(rows: readonly WorkRow[]): ProfiledLayer {
     const { device, step, layer } = rows[0]!
-    const launches = grouped(rows, ({ launch, how }) => `${launch} ${how}`).map(of => ({
+    const launches = grouped(rows, ({ launch }) => launch!).map(of => ({
       name: of[0]!.launch!,
-      how: of[0]!.how!,
-      ...this.#work(of, Math.max(...of.map(row => row.calls))),
+      how: mostly(of),
+      ...this.#work(of, callsOf(of)),
     }))
     const work = this.#work(rows, Math.max(...launches.map(({ calls }) => calls)))
     const { peaks, precision } = this.gpus.get(device)!
@@ -124,7 +134,7 @@ export class WorkTables {
       weighted(rows, row =>
         row.step === undefined || row.launch === undefined || row.kind !== 'kernel'
           ? undefined
-          : this.counters(row.step, row.launch)?.[of],
+          : this.counters(row.step, row.launch, row.how!)?.[of],
       )
     const achieved = counted('occupancy')
     return {
