@@ -1,6 +1,8 @@
 // Writes output.schema.json, the JSON Schema of the lines that `rnb` prints, beside itself: `bun config/output-schema.ts`.
 import { fileURLToPath } from 'node:url'
 import { toJsonSchema } from '@valibot/to-json-schema'
+import * as v from 'valibot'
+import { kernelLineSchema, profileSchema } from '../src/profile/schema.ts'
 import {
   distributionSchema,
   errorSchema,
@@ -13,11 +15,14 @@ const FILE = fileURLToPath(new URL('output.schema.json', import.meta.url))
 
 /** The schema, from the description that the program's own types come from. */
 export function outputSchema(): object {
-  const { $schema, ...schema } = toJsonSchema(lineSchema, {
+  const any = v.variant('type', [...lineSchema.options, profileSchema, kernelLineSchema])
+  const { $schema, ...schema } = toJsonSchema(any, {
     definitions: {
       result: resultSchema,
       error: errorSchema,
       summary: summarySchema,
+      profile: profileSchema,
+      kernel: kernelLineSchema,
       distribution: distributionSchema,
     },
   })

@@ -1,6 +1,7 @@
 // CUPTI's activity records of what the stand-in GPU does; part of fake-gpu.c. Times are CLOCK_REALTIME's, as CUPTI's are.
 //
 // FAKE_CUPTI_DENIED: nobody may record anything. FAKE_CUPTI_DROPS: so many records are said to have been dropped.
+// FAKE_COUNTERS_DENIED: nobody may read counters.
 // Kernels of a graph are handed over before those of other launches and in reverse, as no order is promised.
 
 enum { CUPTI_LIMIT = 12, CUPTI_DENIED = 35 };
@@ -62,8 +63,13 @@ static const struct { void (*run)(struct Work *); const char *name; } NAMED[] = 
   { reduce, "reduce" }, { clip, "clip" }, { convolve, "cudnn_convolution" },
 };
 
+/** Kernels since counters began to be read, if they are. */
+static __thread int counting;
+static __thread u64 ranges;
+
 /** Does a piece of work, and notes when. */
 static void traced(struct Work *work, struct Stream *stream, u32 call, struct Graph *graph, u32 node) {
+  if (counting && work->run != copy && work->run != fill) ranges++;
   u64 start, end, graphId = graph ? numberOf(graph) : 0;
   cuptiGetTimestamp(&start);
   work->run(work);
@@ -118,3 +124,38 @@ int cuptiActivityGetNextRecord(unsigned char *buffer, size_t valid, unsigned cha
   unsigned char *next = *record ? *record + EACH : buffer;
   return next >= buffer + valid ? CUPTI_LIMIT : (*record = next, 0);
 }
+
+// ---- Counters: every kernel is a range of its own, and has 25 % of its warps, more with each range.
+
+#define PARAMETER(type, offset) (*(type *)(p + (offset)))
+/** A call whose struct of parameters has so many bytes. */
+#define COUNTERS(name, bytes) int name(unsigned char *p) { if (PARAMETER(u64, 0) != bytes) return INVALID_VALUE;
+#define END return 0; }
+static unsigned char *image;
+
+COUNTERS(cuptiProfilerInitialize, 16) END
+COUNTERS(cuptiDeviceGetChipName, 32) PARAMETER(const char *, 24) = "GH100"; END
+COUNTERS(cuptiProfilerGetCounterAvailability, 40) PARAMETER(u64, 24) = 64; END
+COUNTERS(cuptiProfilerHostInitialize, 48) if (strcmp(PARAMETER(char *, 24), "GH100")) return INVALID_VALUE; PARAMETER(u64, 40) = 7; END
+COUNTERS(cuptiProfilerHostDeinitialize, 24) END
+COUNTERS(cuptiProfilerHostConfigAddMetrics, 40) if (PARAMETER(u64, 32) != 4) return INVALID_VALUE; END
+COUNTERS(cuptiProfilerHostGetConfigImageSize, 32) PARAMETER(u64, 24) = 100; END
+COUNTERS(cuptiProfilerHostGetConfigImage, 40) if (PARAMETER(u64, 24) != 100) return INVALID_VALUE; END
+COUNTERS(cuptiRangeProfilerEnable, 32) if (getenv("FAKE_COUNTERS_DENIED")) return CUPTI_DENIED; PARAMETER(u64, 24) = 8; END
+COUNTERS(cuptiRangeProfilerDisable, 24) END
+COUNTERS(cuptiRangeProfilerGetCounterDataSize, 64) PARAMETER(u64, 56) = 256; END
+COUNTERS(cuptiRangeProfilerCounterDataImageInitialize, 40) memset(PARAMETER(void *, 32), 0, 256); END
+COUNTERS(cuptiRangeProfilerSetConfig, 90)
+  // A range for each kernel, which CUPTI replays; one level of ranges.
+  if (PARAMETER(int, 56) != 1 || PARAMETER(int, 60) != 2 || PARAMETER(short, 72) != 1 || PARAMETER(short, 74) != 1 || PARAMETER(short, 88) != 1) return INVALID_VALUE;
+  image = PARAMETER(unsigned char *, 48);
+END
+COUNTERS(cuptiRangeProfilerStart, 24) counting = 1, ranges = 0; END
+COUNTERS(cuptiRangeProfilerStop, 41) counting = 0; END
+COUNTERS(cuptiRangeProfilerDecodeData, 32) *(u64 *)image = ranges, PARAMETER(u64, 24) = 0; END
+COUNTERS(cuptiRangeProfilerGetCounterDataInfo, 40) PARAMETER(u64, 32) = *PARAMETER(u64 *, 16); END
+COUNTERS(cuptiProfilerHostEvaluateToGpuValues, 72)
+  const char **names = PARAMETER(const char **, 48);
+  for (u64 i = 0; i < PARAMETER(u64, 56); i++)
+    PARAMETER(double *, 64)[i] = strstr(names[i], "warps") ? 25 + PARAMETER(u64, 40) : strstr(names[i], "tensor") ? 50 : strstr(names[i], "dram") ? 10 : 1000;
+END

@@ -145,7 +145,7 @@ export class Outcome {
 /** These tests are of hosts without a GPU, wherever they run; those of GPUs name the driver that they want. */
 const NO_DRIVER = { RNB_CUDA_DRIVER: '/nowhere/libcuda.so.1' }
 
-const RUNS = new Set(['run', 'infer'])
+const RUNS = new Set(['run', 'infer', 'profile'])
 
 /** Text that comes out of a program, as far as it has been read. */
 class Output {
