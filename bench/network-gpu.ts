@@ -10,7 +10,6 @@
  * torch-r2plus1d.py, which is then run by python3 on the same GPU with the same frames and numbers of clips. `warmUpS` is
  * what making the executor took: measuring the ways to compute each convolution, for all numbers of clips.
  */
-import { ptr } from 'bun:ffi'
 import { mkdirSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { parseArgs } from 'node:util'
@@ -117,7 +116,7 @@ function measure(): Measured {
   const rng = Rng.of(1, 'network-gpu')
   const clip = Float32Array.from({ length: 3 * frames * SIZE * SIZE }, () => rng.normal())
   const planar = memory(clip.byteLength)
-  upload(planar, ptr(clip), clip.byteLength, stream)
+  upload(planar, clip, clip.byteLength, stream)
   const clips = memory(maxClips * clipBytes(executor.input))
   const output = memory(4 * maxClips * R2PLUS1D_18.classes)
   for (let i = 0; i < maxClips; i++) executor.arrange(planar, 'f32', planarStrides(executor.input), 1, i)

@@ -125,7 +125,7 @@ export class GpuSensors {
       view.setUint32(i * FIELD_VALUE.sizeof + FIELD_VALUE.scopeId, ALL_LINKS, true)
     })
     const { nvmlDeviceGetFieldValues: get } = this.#symbols
-    if (get(this.#device, ids.length, ptr(new Uint8Array(this.#fields))) !== NVML_SUCCESS) return [null, null]
+    if (get(this.#device, ids.length, new Uint8Array(this.#fields)) !== NVML_SUCCESS) return [null, null]
     return ids.map((_, i) => {
       const at = i * FIELD_VALUE.sizeof
       const status = view.getInt32(at + FIELD_VALUE.nvmlReturn, true)

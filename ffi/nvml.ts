@@ -1,4 +1,4 @@
-import { type FFIFunction, FFIType, type Library, ptr } from 'bun:ffi'
+import { type FFIFunction, FFIType, type Library } from 'bun:ffi'
 import { SYSTEM_FOLDERS } from './cuda/folders.ts'
 import { LibraryError, NativeError } from './error.ts'
 import { type LibrarySearch, openLibrary } from './library.ts'
@@ -73,18 +73,17 @@ const text = (bytes: Uint8Array): string => new TextDecoder().decode(bytes.subar
 
 function processName(pid: number, { symbols }: Nvml): string | undefined {
   const bytes = new Uint8Array(new ArrayBuffer(4096))
-  return symbols.nvmlSystemGetProcessName(pid, ptr(bytes), bytes.length) === NVML_SUCCESS
-    ? text(bytes)
-    : undefined
+  return symbols.nvmlSystemGetProcessName(pid, bytes, bytes.length) === NVML_SUCCESS ? text(bytes) : undefined
 }
 
 function processes(device: number, library: Nvml): GpuProcess[] {
   const { nvmlDeviceGetComputeRunningProcesses_v3: list } = library.symbols
   const count = new Uint32Array(new ArrayBuffer(4))
   for (let room = 64; ; room *= 2) {
-    const memory = new DataView(new ArrayBuffer(room * PROCESS_INFO.sizeof))
+    const bytes = new Uint8Array(new ArrayBuffer(room * PROCESS_INFO.sizeof))
+    const memory = new DataView(bytes.buffer)
     count[0] = room
-    const status = list(device as never, ptr(count), ptr(memory))
+    const status = list(device as never, count, bytes)
     if (status === NVML_ERROR_INSUFFICIENT_SIZE) continue
     check('nvmlDeviceGetComputeRunningProcesses_v3', status, library.symbols)
     return Array.from({ length: count[0]! }, (_, i) => {
@@ -108,7 +107,7 @@ export function nvmlDevice(uuid: string): number {
   const handle = new BigUint64Array(new ArrayBuffer(8))
   const name = Buffer.from(new ArrayBuffer(uuid.length + 1))
   name.write(uuid)
-  check('nvmlDeviceGetHandleByUUID', symbols.nvmlDeviceGetHandleByUUID(ptr(name), ptr(handle)), symbols)
+  check('nvmlDeviceGetHandleByUUID', symbols.nvmlDeviceGetHandleByUUID(name, handle), symbols)
   return Number(handle[0])
 }
 
@@ -120,8 +119,9 @@ export function gpuUse(uuid: string): GpuUse {
   const library = nvml()
   const { symbols } = library
   const device = nvmlDevice(uuid)
-  const memory = new DataView(new ArrayBuffer(MEMORY_INFO.sizeof))
-  check('nvmlDeviceGetMemoryInfo', symbols.nvmlDeviceGetMemoryInfo(device as never, ptr(memory)), symbols)
+  const info = new Uint8Array(new ArrayBuffer(MEMORY_INFO.sizeof))
+  check('nvmlDeviceGetMemoryInfo', symbols.nvmlDeviceGetMemoryInfo(device as never, info), symbols)
+  const memory = new DataView(info.buffer)
   const bytes = (field: 'total' | 'free' | 'used') => Number(memory.getBigUint64(MEMORY_INFO[field], true))
   return {
     memory: { total: bytes('total'), free: bytes('free'), used: bytes('used') },
@@ -134,7 +134,7 @@ export function nvmlStatus(): { ok: true; path: string; driver: string } | { ok:
   try {
     const { path, symbols } = nvml()
     const bytes = new Uint8Array(new ArrayBuffer(96))
-    const status = symbols.nvmlSystemGetDriverVersion(ptr(bytes), bytes.length)
+    const status = symbols.nvmlSystemGetDriverVersion(bytes, bytes.length)
     check('nvmlSystemGetDriverVersion', status, symbols)
     return { ok: true, path, driver: text(bytes) }
   } catch (error) {

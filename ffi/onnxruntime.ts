@@ -1,5 +1,6 @@
 import { CString, dlopen, type FFIFunction, FFIType, linkSymbols, type Pointer, ptr, read } from 'bun:ffi'
 import { LibraryError, NativeError } from './error.ts'
+import { keep } from './keep.ts'
 import { type LibrarySearch, openLibrary } from './library.ts'
 import { memoryFile } from './memory-file.ts'
 import { embeddedOnnxRuntime } from './onnxruntime-embedded.ts'
@@ -35,7 +36,9 @@ export const ORT_FUNCTIONS = {
 } as const satisfies Record<string, readonly [number, readonly FFIType[], FFIType]>
 
 type FunctionName = keyof typeof ORT_FUNCTIONS
-type NativeFunction = (...args: (number | bigint | Uint8Array | null)[]) => Pointer | number | null
+/** Arrays are given as they are: their addresses would not keep them. */
+type Argument = number | bigint | NodeJS.TypedArray | null
+type NativeFunction = (...args: Argument[]) => Pointer | number | null
 
 /** enum OrtErrorCode, by value. */
 const ERROR_CODES = [
@@ -181,7 +184,7 @@ export class OnnxRuntime {
   }
 
   /** Calls a function that returns a status. @throws {NativeError} for any but success; every failure comes by here. */
-  private call(name: FunctionName, ...args: (number | bigint | Uint8Array | null)[]): void {
+  private call(name: FunctionName, ...args: Argument[]): void {
     const status = this.functions[name](...args)
     if (!status) return
     const code = this.functions.GetErrorCode(status) as number
@@ -191,20 +194,20 @@ export class OnnxRuntime {
   }
 
   /** Calls a function whose last argument receives what it made. */
-  private create(name: FunctionName, ...args: (number | bigint | Uint8Array | null)[]): Pointer {
+  private create(name: FunctionName, ...args: Argument[]): Pointer {
     this.call(name, ...args, this.out.address)
     return this.out.value
   }
 
   /** A value over the tensor's memory; release it after use. */
-  private value(tensor: OrtTensor, shape: BigInt64Array): Pointer {
-    const { data } = tensor
+  private value(tensor: OrtTensor): Pointer {
+    const { data, shape } = tensor
     return this.create(
       'CreateTensorWithDataAsOrtValue',
       this.memoryInfo,
-      ptr(data),
+      data,
       data.byteLength,
-      ptr(shape),
+      shapeOf(tensor),
       shape.length,
       ELEMENT_FLOAT,
     )
@@ -229,16 +232,17 @@ export class OnnxRuntime {
         text('session.intra_op.allow_spinning'),
         text(options.spin ? '1' : '0'),
       )
-      for (const initializer of initializers) values.push(this.value(initializer, shapeOf(initializer)))
+      for (const initializer of initializers) values.push(this.value(initializer))
       const names = initializers.map(initializer => text(initializer.name))
       if (names.length > 0) {
         const namePointers = pointers(names.map(name => ptr(name)))
-        this.call('AddExternalInitializers', settings, ptr(namePointers), ptr(pointers(values)), names.length)
+        this.call('AddExternalInitializers', settings, namePointers, pointers(values), names.length)
+        keep(...names)
       }
       const handle = this.create(
         'CreateSessionFromArray',
         this.environment,
-        ptr(model),
+        model,
         model.byteLength,
         settings,
       )
@@ -261,27 +265,24 @@ export class OnnxRuntime {
   private run(session: Pointer, inputs: readonly OrtTensor[], outputs: readonly OrtTensor[]): void {
     const tensors = [...inputs, ...outputs]
     const names = tensors.map(tensor => text(tensor.name))
-    const shapes = tensors.map(shapeOf)
     const namePointers = pointers(names.map(name => ptr(name)))
     const values: Pointer[] = []
     try {
-      for (const [i, tensor] of tensors.entries()) values.push(this.value(tensor, shapes[i]!))
+      for (const tensor of tensors) values.push(this.value(tensor))
       const valuePointers = pointers(values)
-      const namesAt = ptr(namePointers)
-      const valuesAt = ptr(valuePointers)
-      const split = inputs.length * 8
       this.call(
         'Run',
         session,
         null,
-        namesAt,
-        valuesAt,
+        namePointers.subarray(0, inputs.length),
+        valuePointers.subarray(0, inputs.length),
         inputs.length,
-        namesAt + split,
+        namePointers.subarray(inputs.length),
         outputs.length,
-        valuesAt + split,
+        valuePointers.subarray(inputs.length),
       )
     } finally {
+      keep(...names, ...tensors.map(({ data }) => data))
       for (const value of values) this.functions.ReleaseValue(value)
     }
   }

@@ -1,4 +1,4 @@
-import { CString, type Pointer, ptr, read } from 'bun:ffi'
+import { CString, type Pointer, ptr } from 'bun:ffi'
 import { NativeError } from '../error.ts'
 import { CUDA_ERROR_OUT_OF_MEMORY, CUDA_SUCCESS } from './constants.ts'
 import { libcuda } from './library.ts'
@@ -6,10 +6,9 @@ import type { CudaCall } from './symbols.ts'
 
 /** What the driver says through `cuGetErrorName` or `cuGetErrorString`; undefined for numbers that it does not know. */
 function said(how: 'cuGetErrorName' | 'cuGetErrorString', status: number): string | undefined {
-  const cell = new Uint8Array(new ArrayBuffer(8))
-  const at = ptr(cell)
-  if (libcuda().symbols[how](status, at) !== CUDA_SUCCESS) return undefined
-  const text = read.ptr(at) as Pointer
+  const cell = new BigUint64Array(new ArrayBuffer(8))
+  if (libcuda().symbols[how](status, cell) !== CUDA_SUCCESS) return undefined
+  const text = Number(cell[0]) as Pointer
   return text ? String(new CString(text)) : undefined
 }
 

@@ -1,4 +1,3 @@
-import { ptr } from 'bun:ffi'
 import { check } from './check.ts'
 import {
   CU_DEVICE_ATTRIBUTE_CLOCK_RATE,
@@ -56,9 +55,9 @@ export const formatUuid = (bytes: Uint8Array): string => {
 export function describeDevice(index: number): CudaDevice {
   const device = cudaDevice(index)
   const bytes = new Uint8Array(new ArrayBuffer(256))
-  check('cuDeviceGetName', cuda().cuDeviceGetName(ptr(bytes), bytes.length, device))
+  check('cuDeviceGetName', cuda().cuDeviceGetName(bytes, bytes.length, device))
   const name = new TextDecoder().decode(bytes.subarray(0, bytes.indexOf(0)))
-  check('cuDeviceGetUuid_v2', cuda().cuDeviceGetUuid_v2(ptr(bytes), device))
+  check('cuDeviceGetUuid_v2', cuda().cuDeviceGetUuid_v2(bytes, device))
   const uuid = formatUuid(bytes.subarray(0, 16))
   const major = attribute(device, CU_DEVICE_ATTRIBUTE_COMPUTE_CAPABILITY_MAJOR)
   const minor = attribute(device, CU_DEVICE_ATTRIBUTE_COMPUTE_CAPABILITY_MINOR)

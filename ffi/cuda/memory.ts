@@ -72,13 +72,21 @@ export function unregisterPinned(pointer: PinnedPointer): void {
   check('cuMemHostUnregister', cuda().cuMemHostUnregister(pointer))
 }
 
+/**
+ * Memory of the host: an address, or JavaScript's own as an array, which stays where it is for as long as a call takes.
+ * Never the address of an array that nothing else refers to: it may be gone by the time of the call.
+ */
+export type HostMemory = Pointer | NodeJS.TypedArray
+
 /** Host to device. From memory that is not page-locked it has read everything when it returns. @throws {NativeError} */
-export function upload(to: DevicePointer, from: Pointer, bytes: number, stream: CUstream): void {
+export function upload(to: DevicePointer, from: HostMemory, bytes: number, stream: CUstream): void {
   check('cuMemcpyHtoDAsync_v2', cuda().cuMemcpyHtoDAsync_v2(to, from, bytes, stream))
 }
 
-/** Device to host: there once the stream has come this far. @throws {NativeError} */
-export function download(to: Pointer, from: DevicePointer, bytes: number, stream: CUstream): void {
+/**
+ * Device to host: there once the stream has come this far; in an array, once it returns. @throws {NativeError}
+ */
+export function download(to: HostMemory, from: DevicePointer, bytes: number, stream: CUstream): void {
   check('cuMemcpyDtoHAsync_v2', cuda().cuMemcpyDtoHAsync_v2(to, from, bytes, stream))
 }
 

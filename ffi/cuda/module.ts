@@ -1,4 +1,5 @@
 import { ptr } from 'bun:ffi'
+import { keep } from '../keep.ts'
 import { check, cudaError } from './check.ts'
 import {
   CU_FUNC_ATTRIBUTE_LOCAL_SIZE_BYTES,
@@ -34,7 +35,8 @@ export function loadModule(ptx: string): CUmodule {
   const values = new BigUint64Array(new ArrayBuffer(16))
   values.set([BigInt(ptr(log)), BigInt(LOG_BYTES)])
   const { cuModuleLoadDataEx } = cuda()
-  const status = cuModuleLoadDataEx(out, cString(ptx), options.length, ptr(options), ptr(values))
+  const status = cuModuleLoadDataEx(out, cString(ptx), options.length, options, values)
+  keep(log)
   if (status !== CUDA_SUCCESS) {
     const said = new TextDecoder().decode(log.subarray(0, log.indexOf(0))).trim()
     throw cudaError('cuModuleLoadDataEx', status, said)
@@ -124,7 +126,7 @@ export class Kernel<const P extends readonly Parameter[]> {
       ...threads,
       sharedBytes,
       stream,
-      ptr(this.#pointers),
+      this.#pointers,
       null,
     )
     if (status !== CUDA_SUCCESS) throw cudaError('cuLaunchKernel', status, `kernel ${this.name}`)
@@ -144,7 +146,7 @@ export class Kernel<const P extends readonly Parameter[]> {
   ): void {
     for (let i = 0; i < args.length; i++) this.#set(this.parameters[i]!, this.#offsets[i]!, args[i]!)
     const config = earlyConfig(blocks, threads, sharedBytes, stream)
-    const status = cuda().cuLaunchKernelEx(ptr(config), this.#function, ptr(this.#pointers), null)
+    const status = cuda().cuLaunchKernelEx(config, this.#function, this.#pointers, null)
     if (status !== CUDA_SUCCESS) throw cudaError('cuLaunchKernelEx', status, `kernel ${this.name}`)
   }
 

@@ -1,4 +1,5 @@
 import { ptr } from 'bun:ffi'
+import { keep } from '../keep.ts'
 import { check } from './check.ts'
 import { cuda } from './library.ts'
 import type { DevicePointer } from './types.ts'
@@ -39,7 +40,9 @@ function encode(
 ): Uint8Array {
   const memory = new Uint8Array(new ArrayBuffer(MAP_BYTES + ALIGNMENT))
   const skip = (ALIGNMENT - (ptr(memory) % ALIGNMENT)) % ALIGNMENT
-  check(call, write(ptr(memory) + skip))
+  const status = write(ptr(memory) + skip)
+  keep(memory)
+  check(call, status)
   return memory.slice(skip, skip + MAP_BYTES)
 }
 
@@ -53,10 +56,10 @@ export function tiledMap({ at, sizes, strides, swizzle }: MappedTensor, box: rea
       CU_TENSOR_MAP_DATA_TYPE_FLOAT16,
       sizes.length,
       at,
-      ptr(dims),
-      ptr(steps),
-      ptr(boxes),
-      ptr(ones),
+      dims,
+      steps,
+      boxes,
+      ones,
       CU_TENSOR_MAP_INTERLEAVE_NONE,
       CU_TENSOR_MAP_SWIZZLE[swizzle],
       CU_TENSOR_MAP_L2_PROMOTION_L2_128B,
@@ -87,13 +90,13 @@ export function im2colMap({ at, sizes, strides, swizzle }: MappedTensor, visits:
       CU_TENSOR_MAP_DATA_TYPE_FLOAT16,
       sizes.length,
       at,
-      ptr(dims),
-      ptr(bytes),
-      ptr(lower),
-      ptr(upper),
+      dims,
+      bytes,
+      lower,
+      upper,
       visits.channels,
       visits.places,
-      ptr(steps),
+      steps,
       CU_TENSOR_MAP_INTERLEAVE_NONE,
       CU_TENSOR_MAP_SWIZZLE[swizzle],
       CU_TENSOR_MAP_L2_PROMOTION_L2_128B,

@@ -1,4 +1,3 @@
-import { ptr } from 'bun:ffi'
 import { NativeError } from '../error.ts'
 import { CUDNN_STATUS_SUCCESS } from './constants.ts'
 import { libcudnn } from './library.ts'
@@ -9,7 +8,7 @@ const LAST_BYTES = 1024
 /** Why the last call of this thread failed, in cuDNN's words. */
 function lastError(): string {
   const bytes = new Uint8Array(new ArrayBuffer(LAST_BYTES))
-  libcudnn().symbols.cudnnGetLastErrorString(ptr(bytes), LAST_BYTES)
+  libcudnn().symbols.cudnnGetLastErrorString(bytes, LAST_BYTES)
   return new TextDecoder().decode(bytes.subarray(0, bytes.indexOf(0))).trim()
 }
 

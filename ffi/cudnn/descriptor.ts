@@ -1,4 +1,4 @@
-import { type Pointer, ptr } from 'bun:ffi'
+import type { Pointer } from 'bun:ffi'
 import { check } from './check.ts'
 import { type ATTRIBUTE, ATTRIBUTE as ATTRIBUTES, DESCRIPTOR, TYPE } from './constants.ts'
 import { libcudnn } from './library.ts'
@@ -47,7 +47,7 @@ export class Descriptor {
   /** @throws {NativeError} */
   constructor(readonly type: DescriptorType) {
     const { cudnnBackendCreateDescriptor: create } = libcudnn().symbols
-    check('cudnnBackendCreateDescriptor', create(DESCRIPTOR[type], ptr(made)), type)
+    check('cudnnBackendCreateDescriptor', create(DESCRIPTOR[type], made), type)
     this.handle = Number(made[0]) as DescriptorHandle
   }
 
@@ -55,7 +55,7 @@ export class Descriptor {
   set(name: AttributeName, type: AttributeType, ...values: number[]): this {
     const bytes = encode(type, values)
     const { cudnnBackendSetAttribute: set } = libcudnn().symbols
-    const status = set(this.handle, ATTRIBUTES[name], TYPE[type], values.length, ptr(bytes))
+    const status = set(this.handle, ATTRIBUTES[name], TYPE[type], values.length, bytes)
     check('cudnnBackendSetAttribute', status, name)
     return this
   }
@@ -78,8 +78,9 @@ export class Descriptor {
 
   /** Up to `most` whole numbers of 4 or 8 bytes. @throws {NativeError} */
   get(name: AttributeName, type: AttributeType, most = 1): number[] {
-    const memory = new DataView(new ArrayBuffer(8 * most))
-    const elements = this.#get(name, type, most, ptr(memory))
+    const bytes = new Uint8Array(new ArrayBuffer(8 * most))
+    const memory = new DataView(bytes.buffer)
+    const elements = this.#get(name, type, most, bytes)
     return Array.from({ length: Math.min(elements, most) }, (_, i) =>
       BYTES[type] === 8 ? Number(memory.getBigInt64(8 * i, true)) : memory.getInt32(4 * i, true),
     )
@@ -89,7 +90,7 @@ export class Descriptor {
   getText(name: AttributeName): string {
     const length = this.#get(name, 'CHAR', 0, null)
     const bytes = new Uint8Array(new ArrayBuffer(length))
-    this.#get(name, 'CHAR', length, ptr(bytes))
+    this.#get(name, 'CHAR', length, bytes)
     return new TextDecoder().decode(bytes.subarray(0, bytes.indexOf(0)))
   }
 
@@ -100,15 +101,15 @@ export class Descriptor {
       'BACKEND_DESCRIPTOR',
       results.map(result => result.handle),
     )
-    const elements = this.#get(name, 'BACKEND_DESCRIPTOR', most, ptr(handles))
+    const elements = this.#get(name, 'BACKEND_DESCRIPTOR', most, handles)
     for (const unused of results.splice(elements)) unused.close()
     return results
   }
 
   /** @returns how many elements there are, which can be more than were asked for */
-  #get(name: AttributeName, type: AttributeType, most: number, to: Pointer | null): number {
+  #get(name: AttributeName, type: AttributeType, most: number, to: Uint8Array | null): number {
     const { cudnnBackendGetAttribute: get } = libcudnn().symbols
-    const status = get(this.handle, ATTRIBUTES[name], TYPE[type], most, ptr(count), to)
+    const status = get(this.handle, ATTRIBUTES[name], TYPE[type], most, count, to)
     check('cudnnBackendGetAttribute', status, name)
     return Number(count[0])
   }

@@ -1,4 +1,4 @@
-import { type Pointer, ptr } from 'bun:ffi'
+import type { Pointer } from 'bun:ffi'
 import { cuda } from '../cuda/library.ts'
 import { Owner } from '../cuda/owner.ts'
 import type { CUstream, DevicePointer } from '../cuda/types.ts'
@@ -14,7 +14,7 @@ const cell = new BigUint64Array(new ArrayBuffer(8))
 export function createCudnn(stream: CUstream): CudnnHandle {
   cuda()
   const { cudnnCreate, cudnnSetStream } = libcudnn().symbols
-  check('cudnnCreate', cudnnCreate(ptr(cell)))
+  check('cudnnCreate', cudnnCreate(cell))
   const handle = Number(cell[0]) as CudnnHandle
   check('cudnnSetStream', cudnnSetStream(handle, stream))
   return handle

@@ -1,4 +1,4 @@
-import { CString, type Pointer, ptr, read } from 'bun:ffi'
+import { CString, type Pointer } from 'bun:ffi'
 import { NativeError } from '../error.ts'
 import {
   CUPTI_ERROR_INSUFFICIENT_PRIVILEGES,
@@ -23,9 +23,9 @@ export const isDenied = (error: unknown): boolean =>
   error instanceof NativeError && error.library === 'CUPTI' && DENIED.has(error.status)
 
 function nameOf(status: number): string {
-  const cell = new Uint8Array(new ArrayBuffer(8))
-  const at = ptr(cell)
-  const text = libcupti().symbols.cuptiGetResultString(status, at) === CUPTI_SUCCESS ? read.ptr(at) : 0
+  const cell = new BigUint64Array(new ArrayBuffer(8))
+  const known = libcupti().symbols.cuptiGetResultString(status, cell) === CUPTI_SUCCESS
+  const text = known ? Number(cell[0]) : 0
   return text ? String(new CString(text as Pointer)) : `CUptiResult ${status}`
 }
 

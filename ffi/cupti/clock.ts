@@ -1,4 +1,3 @@
-import { ptr } from 'bun:ffi'
 import { monotonicNs } from '../libc.ts'
 import { check } from './check.ts'
 import { libcupti } from './library.ts'
@@ -19,11 +18,10 @@ const LOOKS = 200
 export function readClocks(): ClockReading {
   const { cuptiGetTimestamp } = libcupti().symbols
   const cell = new BigUint64Array(new ArrayBuffer(8))
-  const at = ptr(cell)
   let best: ClockReading | undefined
   for (let look = 0; look < LOOKS; look++) {
     const before = monotonicNs()
-    const status = cuptiGetTimestamp(at)
+    const status = cuptiGetTimestamp(cell)
     const after = monotonicNs()
     check('cuptiGetTimestamp', status)
     const errorNs = (after - before) / 2

@@ -1,4 +1,4 @@
-import { type Library, ptr } from 'bun:ffi'
+import type { Library } from 'bun:ffi'
 import { pipFolders, SYSTEM_FOLDERS, toolkitFolders } from '../cuda/folders.ts'
 import { LibraryError, NativeError } from '../error.ts'
 import { type LibrarySearch, openLibrary } from '../library.ts'
@@ -44,7 +44,7 @@ export function cuptiStatus(): { ok: true; path: string; version: string } | { o
   try {
     const { path, symbols } = libcupti()
     const version = new Uint32Array(new ArrayBuffer(8))
-    check('cuptiGetVersion', symbols.cuptiGetVersion(ptr(version)))
+    check('cuptiGetVersion', symbols.cuptiGetVersion(version))
     return { ok: true, path, version: String(version[0]) }
   } catch (error) {
     if (error instanceof LibraryError || error instanceof NativeError)

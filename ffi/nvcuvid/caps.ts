@@ -1,4 +1,3 @@
-import type { Pointer } from 'bun:ffi'
 import { check } from './check.ts'
 import { nvcuvid } from './library.ts'
 import { Struct } from './struct.ts'
@@ -28,7 +27,7 @@ export function decoderCaps(codec: number, chroma: number, depth: number): Decod
     .setI32('eCodecType', codec)
     .setI32('eChromaFormat', chroma)
     .setI32('nBitDepthMinus8', depth - 8)
-  check('cuvidGetDecoderCaps', nvcuvid().symbols.cuvidGetDecoderCaps(caps.address as Pointer))
+  check('cuvidGetDecoderCaps', nvcuvid().symbols.cuvidGetDecoderCaps(caps.bytes))
   return {
     supported: caps.u8('bIsSupported') !== 0,
     engines: caps.u8('nNumNVDECs'),

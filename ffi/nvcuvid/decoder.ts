@@ -1,4 +1,4 @@
-import { type Pointer, ptr } from 'bun:ffi'
+import type { Pointer } from 'bun:ffi'
 import { memoryLeft } from '../cuda/check.ts'
 import { CUDA_ERROR_OUT_OF_MEMORY } from '../cuda/constants.ts'
 import type { CUstream, DevicePointer } from '../cuda/types.ts'
@@ -68,7 +68,7 @@ export function createDecoder(config: DecoderConfig, lock?: ContextLock): Decode
     .setI32('OutputFormat', config.surfaceFormat)
     .setI32('DeinterlaceMode', cudaVideoDeinterlaceMode_Weave)
     .setI64('vidLock', lock ?? 0)
-  const status = nvcuvid().symbols.cuvidCreateDecoder(ptr(cell), info.address as Pointer)
+  const status = nvcuvid().symbols.cuvidCreateDecoder(cell, info.bytes)
   if (status === CUDA_ERROR_OUT_OF_MEMORY) {
     const size = `${config.maxWidth}x${config.maxHeight}`
     const more = `a decoder of up to ${size}, and ${memoryLeft()}; lower in_flight of the loaders on this GPU`
@@ -95,7 +95,7 @@ export function reconfigureDecoder(
     .setI16('display_area.bottom', height)
     .setI32('ulNumDecodeSurfaces', decodeSurfaces)
   const { cuvidReconfigureDecoder: reconfigure } = nvcuvid().symbols
-  check('cuvidReconfigureDecoder', reconfigure(decoder, info.address as Pointer))
+  check('cuvidReconfigureDecoder', reconfigure(decoder, info.bytes))
 }
 
 export function destroyDecoder(decoder: DecoderHandle): void {
@@ -112,7 +112,7 @@ const statusInfo = new Struct('CUVIDGETDECODESTATUS')
 /** cuvidDecodeStatus of the picture in a decode surface; `Invalid` where the codec has no such thing. */
 export function decodeStatus(decoder: DecoderHandle, surface: number): number {
   const { cuvidGetDecodeStatus: get } = nvcuvid().symbols
-  const status = get(decoder, surface, statusInfo.address as Pointer)
+  const status = get(decoder, surface, statusInfo.bytes)
   if (status === CUDA_ERROR_NOT_SUPPORTED) return cuvidDecodeStatus_Invalid
   if (status !== 0) throw nvcuvidError('cuvidGetDecodeStatus', status)
   return statusInfo.i32('decodeStatus')
@@ -139,7 +139,7 @@ export function mapFrame(decoder: DecoderHandle, picture: DisplayInfo, stream: C
     .setI32('second_field', picture.repeatFirstField + 1)
     .setI64('output_stream', stream)
   const { cuvidMapVideoFrame64: map } = nvcuvid().symbols
-  const status = map(decoder, picture.surface, ptr(cell), ptr(word), mapping.address as Pointer)
+  const status = map(decoder, picture.surface, cell, word, mapping.bytes)
   check('cuvidMapVideoFrame64', status)
   return { address: Number(cell[0]) as DevicePointer, pitch: word[0]! }
 }

@@ -1,4 +1,4 @@
-import { type Pointer, ptr } from 'bun:ffi'
+import type { Pointer } from 'bun:ffi'
 import type { CUcontext } from '../cuda/types.ts'
 import { check } from './check.ts'
 import { nvcuvid } from './library.ts'
@@ -10,7 +10,7 @@ export type ContextLock = Pointer & { readonly [lockBrand]: true }
 /** @throws {NativeError} */
 export function createContextLock(context: CUcontext): ContextLock {
   const cell = new BigUint64Array(new ArrayBuffer(8))
-  check('cuvidCtxLockCreate', nvcuvid().symbols.cuvidCtxLockCreate(ptr(cell), context))
+  check('cuvidCtxLockCreate', nvcuvid().symbols.cuvidCtxLockCreate(cell, context))
   return Number(cell[0]) as ContextLock
 }
 

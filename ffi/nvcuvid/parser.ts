@@ -1,4 +1,5 @@
 import { FFIType, JSCallback, type Pointer, ptr, read } from 'bun:ffi'
+import { keep } from '../keep.ts'
 import { check } from './check.ts'
 import { CUVID_PKT_ENDOFPICTURE, CUVID_PKT_ENDOFSTREAM, CUVID_PKT_TIMESTAMP } from './constants.ts'
 import { nvcuvid } from './library.ts'
@@ -150,7 +151,7 @@ export class VideoParsers {
       .setI64('pfnDecodePicture', Number(decode.ptr))
       .setI64('pfnDisplayPicture', Number(display.ptr))
     const { cuvidCreateVideoParser: create } = nvcuvid().symbols
-    check('cuvidCreateVideoParser', create(ptr(this.#parser), parameters.address as Pointer))
+    check('cuvidCreateVideoParser', create(this.#parser, parameters.bytes))
   }
 
   /**
@@ -163,7 +164,12 @@ export class VideoParsers {
       .setI64('payload_size', data.length)
       .setI64('payload', ptr(data))
       .setI64('timestamp', timestamp)
-    return this.#send()
+    try {
+      return this.#send()
+    } finally {
+      // Handlers may have let the garbage collector run meanwhile.
+      keep(data)
+    }
   }
 
   /** Ends the stream: all pictures that are held back are shown. @returns the status, as `parse` does */
@@ -176,7 +182,7 @@ export class VideoParsers {
 
   #send(): number {
     const { cuvidParseVideoData: parse } = nvcuvid().symbols
-    const status = parse(this.#current!, this.#packet.address as Pointer)
+    const status = parse(this.#current!, this.#packet.bytes)
     const thrown = this.#thrown
     if (thrown) {
       this.#thrown = undefined

@@ -1,21 +1,20 @@
-import { ptr } from 'bun:ffi'
 import offsets from './offsets.json'
 
 type Offsets = typeof offsets
 /** The fields of a struct of nvcuvid's. */
 export type Field<S extends keyof Offsets> = Exclude<keyof Offsets[S], 'sizeof'>
 
-/** Memory of one struct that C reads or fills; all zero at first. Its address stays valid as long as it is referenced. */
+/** Memory of one struct that C reads or fills; all zero at first. */
 export class Struct<S extends keyof Offsets> {
   readonly #view: DataView
   readonly #offsets: Offsets[S]
-  readonly address: number
+  /** What calls are given. */
+  readonly bytes: Uint8Array<ArrayBuffer>
 
   constructor(name: S) {
     this.#offsets = offsets[name]
-    const bytes = new Uint8Array(new ArrayBuffer((this.#offsets as { sizeof: number }).sizeof))
-    this.#view = new DataView(bytes.buffer)
-    this.address = ptr(bytes)
+    this.bytes = new Uint8Array(new ArrayBuffer((this.#offsets as { sizeof: number }).sizeof))
+    this.#view = new DataView(this.bytes.buffer)
   }
 
   /** Bytes from the start of the struct. */

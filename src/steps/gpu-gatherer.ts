@@ -1,4 +1,3 @@
-import { ptr } from 'bun:ffi'
 import { allocate, free, upload } from '../../ffi/cuda/memory.ts'
 import { Owner } from '../../ffi/cuda/owner.ts'
 import {
@@ -146,7 +145,7 @@ export class Gatherer {
       const clips = item.tensors[0]!.shape[0]!
       const view = this.context.view(item, 0)
       // Memory that is not page-locked has been read when this returns: the slot may be filled again.
-      upload(offset(to, bytes), ptr(view), view.byteLength, this.gpu.stream)
+      upload(offset(to, bytes), view, view.byteLength, this.gpu.stream)
       this.gpu.copied('upload', view.byteLength)
       this.executor.arrange(offset(to, bytes), 'f32', planarStrides(this.executor.input), clips, at)
       this.gpu.copied('gather', clips * clipBytes(this.executor.input))

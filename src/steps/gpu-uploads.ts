@@ -1,4 +1,3 @@
-import { ptr } from 'bun:ffi'
 import { upload } from '../../ffi/cuda/memory.ts'
 import type { DevicePointer } from '../../ffi/cuda/types.ts'
 import { ClipKernel } from '../compute/cuda/clip.ts'
@@ -103,7 +102,7 @@ class ClipUploader {
     const facts = await this.#reader.read(video, clips, this.#planes)
     const length = this.#interleave(clips.length)
     // From memory that is not page-locked, it has been read when the call returns: it can be written again.
-    upload(out, ptr(this.#pixels), HALF_BYTES * length, this.gpu.stream)
+    upload(out, this.#pixels, HALF_BYTES * length, this.gpu.stream)
     this.gpu.copied('upload', HALF_BYTES * length)
     return facts
   }

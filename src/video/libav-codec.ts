@@ -1,4 +1,5 @@
 import type { Pointer } from 'bun:ffi'
+import { keep } from '../../ffi/keep.ts'
 import { AVERROR_ENOMEM, allocated, check, errorText } from '../../ffi/libav/check.ts'
 import {
   AV_INPUT_BUFFER_PADDING_SIZE,
@@ -150,7 +151,9 @@ export class LibavCodec {
     setInt64In(words, fields.pts / 4, index)
     setInt64In(words, fields.dts / 4, undefined)
     words[fields.flags / 4] = key ? AV_PKT_FLAG_KEY : 0
-    return this.libav.avcodec.avcodec_send_packet(this.context, this.packet)
+    const status = this.libav.avcodec.avcodec_send_packet(this.context, this.packet)
+    keep(data)
+    return status
   }
 
   /** Says that no more packets come, so that all frames do. @returns avcodec_send_packet's status. */

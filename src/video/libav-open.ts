@@ -1,4 +1,5 @@
 import { closeSync, openSync, readSync, statSync } from 'node:fs'
+import { keep } from '../../ffi/keep.ts'
 import { AVERROR_ENOMEM, check, errorText } from '../../ffi/libav/check.ts'
 import { libav } from '../../ffi/libav/library.ts'
 import { addressOf, PointerCell, pointerAt, setPointerIn, text, textAt } from '../../ffi/libav/memory.ts'
@@ -60,6 +61,7 @@ function probe(start: Buffer): string | undefined {
   const score = new Int32Array(new ArrayBuffer(4))
   score[0] = PROBE_SCORE
   const format = Number(avformat.av_probe_input_format2(data, 1, score) ?? 0)
+  keep(start, filename)
   return format === 0 ? undefined : textAt(pointerAt(format, offsets.AVInputFormat.name))
 }
 

@@ -34,7 +34,9 @@ test.skipIf(!fake)('tests of the network on a GPU pass on a stand-in that comput
 
 test.skipIf(!fake)('tests of copies pass on two stand-ins', () => {
   const names = 'copies|fills|orders|memory|leaves the stream'
-  const { exitCode, said } = run(['test', 'test/gpu/cuda-driver.test.ts', '-t', names], { FAKE_GPUS: '2' })
+  const { exitCode, said } = run(['test', '--timeout=60000', 'test/gpu/cuda-driver.test.ts', '-t', names], {
+    FAKE_GPUS: '2',
+  })
   if (exitCode !== 0) throw new Error(said)
   expect(said).toMatch(/\b8 pass\n/)
 })

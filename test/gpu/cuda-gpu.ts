@@ -1,4 +1,3 @@
-import { ptr } from 'bun:ffi'
 import { type DeviceContext, releaseContext, retainContext } from '../../ffi/cuda/context.ts'
 import { cudaDriver } from '../../ffi/cuda/driver.ts'
 import { allocate, download, fillBytes, free, upload } from '../../ffi/cuda/memory.ts'
@@ -36,13 +35,13 @@ export class Gpu {
 
   put(values: Values): DevicePointer {
     const made = this.poisoned(values.byteLength)
-    upload(made, ptr(values), values.byteLength, this.stream)
+    upload(made, values, values.byteLength, this.stream)
     return made
   }
 
   /** Fills `values` once the stream has done what it was asked. */
   get<T extends Values>(from: DevicePointer, values: T): T {
-    download(ptr(values), from, values.byteLength, this.stream)
+    download(values, from, values.byteLength, this.stream)
     synchronizeStream(this.stream)
     return values
   }

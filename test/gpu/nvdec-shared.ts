@@ -1,4 +1,3 @@
-import { ptr } from 'bun:ffi'
 import { type DeviceContext, releaseContext, retainContext } from '../../ffi/cuda/context.ts'
 import { cudaDriver } from '../../ffi/cuda/driver.ts'
 import { download } from '../../ffi/cuda/memory.ts'
@@ -32,7 +31,7 @@ export class TestGpu {
   /** Device memory, once all that was put on the stream is done. */
   bytes(address: number, length: number): Uint8Array {
     const bytes = new Uint8Array(new ArrayBuffer(length))
-    download(ptr(bytes), address as DevicePointer, length, this.stream)
+    download(bytes, address as DevicePointer, length, this.stream)
     synchronizeStream(this.stream)
     return bytes
   }

@@ -1,4 +1,3 @@
-import { ptr } from 'bun:ffi'
 import {
   type CapturedGraph,
   captureGraph,
@@ -178,7 +177,7 @@ class Executor implements CudaExecutor {
     for (let i = 0; i < data.length; i++)
       data[i] = i % input.padded < input.channels ? 2 * Math.sin(i * i) : 0
     for (let clip = 0; clip < options.maxClips; clip++)
-      upload(offset(this.#at(this.#program.input), clip * bytes), ptr(data), bytes, options.stream)
+      upload(offset(this.#at(this.#program.input), clip * bytes), data, bytes, options.stream)
   }
 
   #capture(clips: number, { inner, last }: Launches): void {

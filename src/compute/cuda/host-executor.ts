@@ -1,4 +1,3 @@
-import { ptr } from 'bun:ffi'
 import { releaseContext, retainContext } from '../../../ffi/cuda/context.ts'
 import { allocate, download, free, upload } from '../../../ffi/cuda/memory.ts'
 import { Owner } from '../../../ffi/cuda/owner.ts'
@@ -99,19 +98,19 @@ class HostExecutor implements NetworkExecutor {
     const inputs = check('input', input, this.inputShape(clips))
     const outputs = check('output', output, this.outputShape(clips))
     const executor = this.#executor
-    upload(this.#staging, ptr(input), 4 * inputs, this.#stream)
+    upload(this.#staging, input, 4 * inputs, this.#stream)
     executor.arrange(this.#staging, 'f32', planarStrides(executor.input), clips, 0)
     executor.launch(clips, this.#output)
     const layout = executor.output
     if ('classes' in layout) {
-      download(ptr(output), this.#output, 4 * outputs, this.#stream)
+      download(output, this.#output, 4 * outputs, this.#stream)
       synchronizeStream(this.#stream)
       return
     }
     const bytes = clips * clipBytes(layout)
     const memory = new ArrayBuffer(bytes)
     const made = layout.type === 'f16' ? new Float16Array(memory) : new Float32Array(memory)
-    download(ptr(made), this.#output, bytes, this.#stream)
+    download(made, this.#output, bytes, this.#stream)
     synchronizeStream(this.#stream)
     toPlanes(made, layout, clips, output)
   }

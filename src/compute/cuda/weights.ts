@@ -1,4 +1,3 @@
-import { ptr } from 'bun:ffi'
 import { upload } from '../../../ffi/cuda/memory.ts'
 import { type CUstream, type DevicePointer, offset } from '../../../ffi/cuda/types.ts'
 import type { ElementType } from '../../../ffi/cudnn/graph.ts'
@@ -88,7 +87,7 @@ export function uploadWeights(
   const last = linear && { weight: place(packLinear(linear)), bias: place(Float32Array.from(linear.bias)) }
   const memory = reserve(end)
   // Memory that is not page-locked has been read once a copy from it returns.
-  for (const { data, at } of pieces) upload(offset(memory, at), ptr(data), data.byteLength, stream)
+  for (const { data, at } of pieces) upload(offset(memory, at), data, data.byteLength, stream)
   return {
     convolutions: new Map(
       convolutions.map(({ name, filter, bias }) => [

@@ -1,4 +1,3 @@
-import { ptr } from 'bun:ffi'
 import { allocate, download, fillBytes, free, upload } from '../../../ffi/cuda/memory.ts'
 import { Kernel, loadModule, unloadModule } from '../../../ffi/cuda/module.ts'
 import { Owner } from '../../../ffi/cuda/owner.ts'
@@ -96,14 +95,14 @@ export class UserGpu implements Gpu {
   upload(to: number, from: ArrayBufferView): void {
     if (from.byteLength === 0) return
     const { byteLength: bytes } = from
-    upload(to as DevicePointer, ptr(from as Uint8Array), bytes, this.gpu.stream)
+    upload(to as DevicePointer, from as Uint8Array, bytes, this.gpu.stream)
   }
 
   download(from: number, into: ArrayBufferView): void {
     if (into.byteLength === 0) return
     // Memory of its own: what C writes to must not move while it waits.
     const bytes = new Uint8Array(new ArrayBuffer(into.byteLength))
-    download(ptr(bytes), from as DevicePointer, bytes.length, this.gpu.stream)
+    download(bytes, from as DevicePointer, bytes.length, this.gpu.stream)
     synchronizeStream(this.gpu.stream)
     new Uint8Array(into.buffer, into.byteOffset, into.byteLength).set(bytes)
   }

@@ -1,4 +1,3 @@
-import { ptr } from 'bun:ffi'
 import { allocate, download, fillBytes, free, upload } from '../../../../ffi/cuda/memory.ts'
 import { Owner } from '../../../../ffi/cuda/owner.ts'
 import { synchronizeStream } from '../../../../ffi/cuda/stream.ts'
@@ -90,7 +89,7 @@ function errorOf(kernels: PtxConvolutions, choice: Choice, tensors: Tensors, exp
   }
   const put = (values: Elements): DevicePointer => {
     const made = reserve(values.byteLength)
-    upload(made, ptr(values), values.byteLength, stream)
+    upload(made, values, values.byteLength, stream)
     return made
   }
   const { arithmetic } = choice.tile
@@ -107,7 +106,7 @@ function errorOf(kernels: PtxConvolutions, choice: Choice, tensors: Tensors, exp
     }
     const bytes = sumsBytes(PROBLEM, choice)
     kernels.launch(PROBLEM, choice, given, bytes === 0 ? 0 : reserve(bytes))
-    download(ptr(found), output, found.byteLength, stream)
+    download(found, output, found.byteLength, stream)
     synchronizeStream(stream)
   } finally {
     owner.close()

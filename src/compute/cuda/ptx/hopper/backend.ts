@@ -1,4 +1,3 @@
-import { ptr } from 'bun:ffi'
 import { fillBytes, upload } from '../../../../../ffi/cuda/memory.ts'
 import { Owner } from '../../../../../ffi/cuda/owner.ts'
 import { type DevicePointer, offset } from '../../../../../ffi/cuda/types.ts'
@@ -112,7 +111,7 @@ class HopperNetwork {
   #put(data: Float16Array | Float32Array, what: string): DevicePointer {
     const memory = this.on.reserve(data.byteLength, what)
     // Memory that is not page-locked has been read once a copy from it returns.
-    upload(memory, ptr(data), data.byteLength, this.on.stream)
+    upload(memory, data, data.byteLength, this.on.stream)
     return memory
   }
 

@@ -1,4 +1,3 @@
-import { ptr } from 'bun:ffi'
 import { download } from '../../../../../ffi/cuda/memory.ts'
 import { synchronizeStream } from '../../../../../ffi/cuda/stream.ts'
 import { type CUstream, type DevicePointer, offset } from '../../../../../ffi/cuda/types.ts'
@@ -41,7 +40,7 @@ class Reader {
   /** The same for places of padding too. */
   at({ lying, at }: Held, place: Place): Float16Array {
     const memory = new Uint8Array(new ArrayBuffer(2 * lying.padded))
-    download(ptr(memory), offset(at, placeBytes(lying, place)), memory.length, this.stream)
+    download(memory, offset(at, placeBytes(lying, place)), memory.length, this.stream)
     return new Float16Array(memory.buffer)
   }
 }
