@@ -102,9 +102,15 @@ export function writeClipParameters(view: DataView, parameters: ClipParameters):
 /** Writes one frame's addresses into the kernel's parameter. */
 export function writeClipPlace(view: DataView, frame: number, { luma, chroma, out }: ClipPlace): void {
   const at = FRAMES_OFFSET + FRAME_BYTES * frame
-  view.setBigUint64(at, BigInt(luma), true)
-  view.setBigUint64(at + 8, BigInt(chroma), true)
-  view.setBigUint64(at + 16, BigInt(out), true)
+  writeAddress(view, at, luma)
+  writeAddress(view, at + 8, chroma)
+  writeAddress(view, at + 16, out)
+}
+
+/** In two halves: a BigInt for each would be garbage. */
+function writeAddress(view: DataView, at: number, address: number): void {
+  view.setUint32(at, address % 2 ** 32, true)
+  view.setUint32(at + 4, Math.floor(address / 2 ** 32), true)
 }
 
 /** Bytes of one frame in a tensor, from one to the next; in layout `planes`, of one channel. */

@@ -6,7 +6,7 @@ import { ClipKernel } from '../compute/cuda/clip.ts'
 import { VideoError } from '../errors.ts'
 import type { Item } from '../queue/item.ts'
 import { tensorBytes } from '../queue/tensor.ts'
-import { clipParameters } from '../video/nvdec/clip-parameters.ts'
+import { KeptClipParameters } from '../video/nvdec/clip-parameters.ts'
 import { NvdecDecoder } from '../video/nvdec/decoder.ts'
 import { fencesOf } from '../video/nvdec/fence.ts'
 import { DecoderPool } from '../video/nvdec/pool.ts'
@@ -14,7 +14,6 @@ import { NvdecRefusal } from '../video/nvdec/refusal.ts'
 import type { SurfaceFrame } from '../video/nvdec/surface.ts'
 import { openVideo } from '../video/open.ts'
 import type { Rotation } from '../video/preprocess/taps.ts'
-import type { Preprocessing } from '../video/preprocess.ts'
 import type { Clip, Video } from '../video/types.ts'
 import type { ClipOptions } from './clip-options.ts'
 import { preprocessingOf } from './clip-reader.ts'
@@ -28,13 +27,13 @@ class NvdecReader {
   readonly #pool: DecoderPool
   readonly #decoder: NvdecDecoder
   readonly #kernel = new ClipKernel()
-  readonly #preprocessing: Preprocessing
+  readonly #parameters: KeptClipParameters
 
   constructor(
     readonly options: ClipOptions,
     readonly gpu: StepGpu,
   ) {
-    this.#preprocessing = preprocessingOf(options)
+    this.#parameters = new KeptClipParameters(preprocessingOf(options), GPU_LAYOUT, options.clip_frames)
     this.#pool = new DecoderPool(gpu.decoders!)
     this.#decoder = new NvdecDecoder({
       pool: this.#pool,
@@ -69,8 +68,7 @@ class NvdecReader {
     places: ReadonlyMap<number, FramePlace[]>,
     out: DevicePointer,
   ): void {
-    const { clip_frames: frames } = this.options
-    const parameters = clipParameters(surfaces[0]!, rotation, this.#preprocessing, GPU_LAYOUT, frames)
+    const parameters = this.#parameters.of(surfaces[0]!, rotation)
     const at = surfaces.flatMap(surface => clipPlaces(surface, places.get(surface.index), this.options, out))
     this.#kernel.launch(parameters, at, this.gpu.stream)
   }

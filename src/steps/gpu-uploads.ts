@@ -3,9 +3,8 @@ import type { DevicePointer } from '../../ffi/cuda/types.ts'
 import { ClipKernel } from '../compute/cuda/clip.ts'
 import { elements } from '../queue/tensor.ts'
 import { LibavDecoder } from '../video/libav-decoder.ts'
-import { clipParameters } from '../video/nvdec/clip-parameters.ts'
+import { KeptClipParameters } from '../video/nvdec/clip-parameters.ts'
 import { fencesOf } from '../video/nvdec/fence.ts'
-import type { Preprocessing } from '../video/preprocess.ts'
 import { semiPlanarLayout, writeSemiPlanar } from '../video/semi-planar.ts'
 import type { Clip, Frame, Video } from '../video/types.ts'
 import type { ClipOptions } from './clip-options.ts'
@@ -24,7 +23,7 @@ class OtherFormat extends Error {}
 export class UploadingReader {
   readonly #decoder = new LibavDecoder()
   readonly #kernel = new ClipKernel()
-  readonly #preprocessing: Preprocessing
+  readonly #parameters: KeptClipParameters
   readonly #staging: FrameStaging
   #clips: ClipUploader | undefined
 
@@ -32,7 +31,7 @@ export class UploadingReader {
     readonly options: ClipOptions,
     readonly gpu: StepGpu,
   ) {
-    this.#preprocessing = preprocessingOf(options)
+    this.#parameters = new KeptClipParameters(preprocessingOf(options), GPU_LAYOUT, options.clip_frames)
     this.#staging = new FrameStaging(gpu.stream, fencesOf(gpu.stream))
   }
 
@@ -55,15 +54,7 @@ export class UploadingReader {
     if (layout === undefined) throw new OtherFormat(frame.format)
     const { format, pitch, chromaOffset, bytes } = layout
     const { width, height, colour } = frame
-    const { rotation } = video.info
-    const { clip_frames: frames } = this.options
-    const parameters = clipParameters(
-      { format, width, height, pitch, colour },
-      rotation,
-      this.#preprocessing,
-      GPU_LAYOUT,
-      frames,
-    )
+    const parameters = this.#parameters.of({ format, width, height, pitch, colour }, video.info.rotation)
     this.#staging.pass(
       bytes,
       memory => writeSemiPlanar(frame, layout, memory),

@@ -20,6 +20,8 @@ export class ClipKernel {
   readonly #kernel: Kernel<readonly [{ readonly bytes: typeof CLIP_PARAMETER_BYTES }]>
   readonly #bytes = new Uint8Array(new ArrayBuffer(CLIP_PARAMETER_BYTES))
   readonly #view = new DataView(this.#bytes.buffer)
+  /** What `#bytes` holds of the frames of a launch. */
+  #written: ClipParameters | undefined
 
   /** @throws {NativeError} if the driver does not compile it */
   constructor() {
@@ -29,16 +31,16 @@ export class ClipKernel {
 
   /**
    * Puts frames of one kind on the stream, up to 16 a launch. They must stay until the stream has come past it.
+   * @param parameters an object that is never changed: the same one is written once
    * @throws {NativeError}
    */
   launch(parameters: ClipParameters, places: readonly ClipPlace[], stream: CUstream): void {
-    writeClipParameters(this.#view, parameters)
+    if (parameters !== this.#written) writeClipParameters(this.#view, parameters)
+    this.#written = parameters
     for (let first = 0; first < places.length; first += CLIP_FRAMES) {
-      const batch = places.slice(first, first + CLIP_FRAMES)
-      batch.forEach((place, i) => {
-        writeClipPlace(this.#view, i, place)
-      })
-      this.#kernel.launch(clipGrid(parameters.size, batch.length), CLIP_BLOCK, 0, stream, this.#bytes)
+      const count = Math.min(CLIP_FRAMES, places.length - first)
+      for (let i = 0; i < count; i++) writeClipPlace(this.#view, i, places[first + i]!)
+      this.#kernel.launch(clipGrid(parameters.size, count), CLIP_BLOCK, 0, stream, this.#bytes)
     }
   }
 
