@@ -10,7 +10,7 @@
  */
 import { mkdtempSync, rmSync, statSync } from 'node:fs'
 import { tmpdir } from 'node:os'
-import { join } from 'node:path'
+import { join, resolve } from 'node:path'
 import { parseArgs } from 'node:util'
 import { monotonicNs } from '../ffi/libc.ts'
 import type { SummaryLine } from '../src/results/schema.ts'
@@ -36,7 +36,7 @@ const file = join(folder, 'trace.json')
 function run(traced: boolean): SummaryLine {
   const { stdout, stderr, exitCode } = Bun.spawnSync(
     [
-      join(root, options.binary),
+      resolve(root, options.binary),
       ...['run', '-c', options.config, '-v', options.videos, '-mi', '0', '--quiet', '--log-dir', folder],
       ...(traced ? ['--trace', file] : []),
       ...['--telemetry-ms', '100'],
