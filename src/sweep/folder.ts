@@ -19,6 +19,11 @@ export class PointFolder {
     return join(this.path, UNFINISHED)
   }
 
+  /** Whether a run has ended here. */
+  get ended(): boolean {
+    return existsSync(join(this.path, RESULTS))
+  }
+
   /** What the run writes to standard error. */
   get messages(): string {
     return join(this.path, 'messages.txt')

@@ -47,6 +47,11 @@ export class Runner {
     return [...this.command, 'run', ...Object.entries(flags).map(([flag, value]) => `--${flag}=${value}`)]
   }
 
+  /** Whether a point ran before: `run` takes no time then. */
+  ran(name: string): boolean {
+    return new PointFolder(join(this.out, name)).ended
+  }
+
   /** Runs a point, unless it ran before. @throws {UsageError} if its flags are wrong */
   async run(name: string, flags: Flags): Promise<PointEnd> {
     const folder = new PointFolder(join(this.out, name))

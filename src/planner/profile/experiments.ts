@@ -11,8 +11,10 @@ export interface Experiment {
   concurrency: number
   /** Whether no two calls of the steps that it is for run at once: then they take as long as they take. */
   isolates: boolean
-  /** Share of the time that all experiments of a round take. */
-  weight: number
+  /** For how long requests come. */
+  seconds: number
+  /** Those of a lower rank come first: without them, the others say little. */
+  rank: number
 }
 
 export interface Sizes {
@@ -99,7 +101,8 @@ export function experimentsOf(
       arrangement: base(batch, batch, loading(1)),
       concurrency: batch,
       isolates: true,
-      weight: batch === 1 ? 3 : 1,
+      seconds: batch === 1 ? 6 : 2,
+      rank: batch === 1 ? 0 : 3,
     }),
   )
   const decoding: Experiment[] =
@@ -110,7 +113,8 @@ export function experimentsOf(
             arrangement: base(2, 1, { ...loading(1), cpu_decoders: 1 }),
             concurrency: 1,
             isolates: true,
-            weight: 1,
+            seconds: 2,
+            rank: 2,
           },
         ]
       : []
@@ -120,8 +124,28 @@ export function experimentsOf(
       arrangement: base(crowd, 1, loading(crowd)),
       concurrency: crowd,
       isolates: false,
-      weight: 1,
+      seconds: 2,
+      rank: 1,
     }),
   )
   return [...isolated, ...decoding, ...crowded]
+}
+
+/** What an experiment tells: names of steps in their sizes, or of what disturbs what. */
+export type Telling = (experiment: Experiment) => readonly string[]
+
+/**
+ * Leaves out experiments that tell nothing which others do not tell, and puts the rest into the order in which they
+ * are worth their time.
+ */
+export function worthwhile(experiments: readonly Experiment[], telling: Telling): Experiment[] {
+  const told = new Set<string>()
+  return experiments
+    .toSorted((a, b) => a.rank - b.rank)
+    .filter(experiment => {
+      const own = telling(experiment)
+      if (own.every(name => told.has(name))) return false
+      for (const name of own) told.add(name)
+      return true
+    })
 }

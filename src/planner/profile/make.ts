@@ -86,7 +86,7 @@ export async function makeProfile(options: MakeOptions): Promise<Profile | undef
   try {
     const folder = ProfileFolder.within(root, key)
     const known = folder.read()
-    if (known) {
+    if (known && known.measured.left.length === 0) {
       say(`profile of ${known.measured.at} from ${folder.path}`)
       return known
     }

@@ -10,7 +10,7 @@ import { clipsDrawn } from '../../steps/synthetic/loader.ts'
 import type { Flags } from '../../sweep/grid.ts'
 import type { PointEnd } from '../../sweep/runner.ts'
 import { planOf } from '../plan-of.ts'
-import type { Experiment } from './experiments.ts'
+import { type Experiment, worthwhile } from './experiments.ts'
 import {
   type Crowd,
   figuresOf,
@@ -20,7 +20,7 @@ import {
   parametersOf,
   simulatedFigures,
 } from './fit.ts'
-import { type Engine, stepKey, threadsOf } from './keys.ts'
+import { type Engine, engineOf, stepKey, threadsOf } from './keys.ts'
 import { networkReader, threadsOfFile } from './networks.ts'
 import { ProfilePredictor } from './predictor.ts'
 import { type ObservedRun, observe, readResults } from './read-run.ts'
@@ -31,6 +31,8 @@ export interface ProfileRunner {
   /** Folder of the runs' folders. */
   readonly out: string
   run(name: string, flags: Flags): Promise<PointEnd>
+  /** Whether a run has ended, so that it is not run again. */
+  ran(name: string): boolean
 }
 
 export interface MeasureOptions {
@@ -51,11 +53,6 @@ export interface MeasureOptions {
 }
 
 const CONFIDENCE = 0.03
-/** Of a run: shorter ones are mostly start, longer ones bring little. */
-const LEAST_S = 1.5
-const MOST_S = 8
-/** Of the budget: what the first round's runs take of it, their starts not counted. */
-const FIRST_ROUND = 0.4
 /** Sizes with a smaller share of a step's calls do not count for how well it is known. */
 const RARE = 0.05
 const MOST_REQUESTS = 50_000
@@ -127,10 +124,31 @@ class Measurement {
     return planned
   }
 
+  /** Whether it ran before, and takes no time again. */
+  ran({ name }: Experiment): boolean {
+    return this.options.runner.ran(`${name}-0`)
+  }
+
+  /** What an experiment tells: times of steps in its batches, or which engines disturb each other. */
+  telling(experiment: Experiment): string[] {
+    const { plan, settings } = this.#planned(experiment)
+    const { isolates, arrangement, concurrency } = experiment
+    const kinds = plan.instances.flatMap(instance =>
+      Array.from({ length: instance.workers }, (_, worker) => {
+        const engine = engineOf(instance, worker)
+        const { kind } = plan.steps[instance.step]!
+        const threads = threadsOf(instance, kind, settings)
+        return { key: `${stepKey(plan, instance, engine)} ${threads}`, engine: `${kind} on ${engine}` }
+      }),
+    )
+    if (isolates) return kinds.map(({ key }) => `${key} ${arrangement.batch}`)
+    return [`${concurrency} ${[...new Set(kinds.map(({ engine }) => engine))].sort().join(' + ')}`]
+  }
+
   /** Runs an experiment, and takes in what it says. @returns false if people interrupted it */
-  async run(experiment: Experiment, seed: number, seconds: number): Promise<boolean> {
+  async run(experiment: Experiment, seed: number): Promise<boolean> {
     const { runner, flags } = this.options
-    const { arrangement, concurrency } = experiment
+    const { arrangement, concurrency, seconds } = experiment
     const name = `${experiment.name}-${seed}`
     mkdirSync(runner.out, { recursive: true })
     const file = join(runner.out, `${experiment.name}.json`)
@@ -248,7 +266,7 @@ class Measurement {
     return widest
   }
 
-  profile(): Profile {
+  profile(left: readonly string[]): Profile {
     const { about, videos, registry, weights } = this.options
     const steps = [...this.#steps].map(([at, of]) => stepOf(at.slice(0, at.lastIndexOf(' ')), of))
     const profile: Profile = {
@@ -261,6 +279,7 @@ class Measurement {
         loadAfter: loadavg()[0]!,
         calls: steps.reduce((sum, { calls }) => calls.reduce((all, { ms }) => all + ms.length, sum), 0),
         widestInterval: this.widestInterval(),
+        left: [...left],
       },
       videos: videos.map((path, at) => ({ path, ...(this.#most.has(at) && { most: this.#most.get(at)! }) })),
       handOverMs: this.#handOverMs.sort((a, b) => a - b),
@@ -305,37 +324,36 @@ function stepOf(key: string, of: Gathered): ProfiledStep {
 }
 
 /**
- * Measures a pipeline's steps by running the program: all experiments once, then those again in which calls run by
- * themselves, until the means of all calls are known well enough or the budget is spent. What was run before, in the
- * same folder, is not run again.
+ * Measures a pipeline's steps by running the program: all experiments once, as far as the budget goes, then those again
+ * in which calls run by themselves, until the means of all calls are known well enough or the budget is spent. What was run
+ * before, in the same folder, is not run again.
  * @returns undefined if people interrupted it
- * @throws {UsageError} if a run fails, or the budget is too small for all experiments
+ * @throws {UsageError} if a run fails, or the budget is too small for the first of them
  */
 export async function measureProfile(options: MeasureOptions): Promise<Profile | undefined> {
-  const { experiments, budgetS, say, confidence = CONFIDENCE } = options
+  const { budgetS, say, confidence = CONFIDENCE } = options
   const measurement = new Measurement(options)
-  const weights = experiments.reduce((sum, { weight }) => sum + weight, 0)
-  const secondsOf = ({ weight }: Experiment): number =>
-    Number(Math.min(MOST_S, Math.max(LEAST_S, (FIRST_ROUND * budgetS * weight) / weights)).toFixed(1))
-  const spent = (seconds: number) => measurement.elapsedS + measurement.expectS(seconds) > budgetS
+  const experiments = worthwhile(options.experiments, experiment => measurement.telling(experiment))
+  const spent = ({ seconds }: Experiment) => measurement.elapsedS + measurement.expectS(seconds) > budgetS
   for (const [at, experiment] of experiments.entries()) {
-    const seconds = secondsOf(experiment)
-    if (spent(seconds))
-      throw new UsageError(
-        `a budget of ${budgetS} s was enough for ${at} of ${experiments.length} measurements: raise it, or run this again, ` +
-          'which goes on from there',
-      )
-    say(`measuring ${at + 1} of ${experiments.length}: ${experiment.name}, ${seconds} s`)
-    if (!(await measurement.run(experiment, 0, seconds))) return undefined
+    const { name, seconds } = experiment
+    if (!measurement.ran(experiment) && spent(experiment)) {
+      const left = experiments.slice(at).map(other => other.name)
+      if (at === 0)
+        throw new UsageError(`a budget of ${budgetS} s is too small to measure anything; raise it`)
+      say(`not measured, as ${budgetS} s are over: ${left.join(', ')}`)
+      return measurement.profile(left)
+    }
+    say(`measuring ${at + 1} of ${experiments.length}: ${name}, ${seconds} s`)
+    if (!(await measurement.run(experiment, 0))) return undefined
   }
   const isolating = experiments.filter(({ isolates }) => isolates)
   for (let seed = 1; ; seed++)
     for (const experiment of isolating) {
       const widest = measurement.widestInterval()
-      const seconds = secondsOf(experiment)
-      if ((widest !== null && widest <= confidence) || spent(seconds)) return measurement.profile()
+      if ((widest !== null && widest <= confidence) || spent(experiment)) return measurement.profile([])
       const known = widest === null ? 'too few' : `means within ${(100 * widest).toFixed(1)} %`
-      say(`measuring again, calls so far: ${known}: ${experiment.name}, ${seconds} s`)
-      if (!(await measurement.run(experiment, seed, seconds))) return undefined
+      say(`measuring again, calls so far: ${known}: ${experiment.name}, ${experiment.seconds} s`)
+      if (!(await measurement.run(experiment, seed))) return undefined
     }
 }

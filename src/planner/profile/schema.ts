@@ -51,6 +51,8 @@ export const profileSchema = v.object({
     calls: count,
     /** The widest 95 % interval of a mean of calls of one size, relative to the mean; null with a size that has one call. */
     widestInterval: v.nullable(v.number()),
+    /** Runs for which no time was left. */
+    left: v.array(v.string()),
   }),
   /** Most clips that a video has room for, where it had to give fewer than were asked for. */
   videos: v.array(v.object({ path: v.string(), most: v.optional(count) })),

@@ -62,7 +62,7 @@ function profileOf(): Profile {
   return {
     version: 1,
     about: { rnb: '0', cpu: 'made up', cores: 4, gpus: ['made up'], networks: 'random', videos: 'none' },
-    measured: { at: '', seconds: 0, loadBefore: 0, loadAfter: 0, calls: 3, widestInterval: 0 },
+    measured: { at: '', seconds: 0, loadBefore: 0, loadAfter: 0, calls: 3, widestInterval: 0, left: [] },
     videos: [{ path: 'a.mp4' }],
     handOverMs: [0],
     capacities: { cores: 4, nvdec: DECODERS, compute: 1 },

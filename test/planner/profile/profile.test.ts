@@ -6,7 +6,7 @@ import fc from 'fast-check'
 import { UsageError } from '../../../src/errors.ts'
 import { builtin } from '../../../src/pipeline/builtin.ts'
 import { cacheRoot, ProfileFolder, readProfile } from '../../../src/planner/profile/cache.ts'
-import { experimentsOf } from '../../../src/planner/profile/experiments.ts'
+import { type Experiment, experimentsOf, worthwhile } from '../../../src/planner/profile/experiments.ts'
 import { goldenSection } from '../../../src/planner/profile/fit.ts'
 import { measureProfile } from '../../../src/planner/profile/measure.ts'
 import { machineOf, ProfilePredictor, whatIf } from '../../../src/planner/profile/predictor.ts'
@@ -50,10 +50,10 @@ const pipeline = ({ loaders = 1, networks = 1, inFlight = 1, slots = 20 } = {}):
 const about = { rnb: '0', cpu: 'stand-in', cores: 2, gpus: [], networks: 'none', videos: 'none' }
 const experiments = experimentsOf('synthetic', pipeline(), { batches: [1, 2, 4], crowds: [2, 3, 6] })
 
-const measured = (runner: StandIn, budgetS = 1000) =>
+const measured = (runner: StandIn, budgetS = 1000, of: readonly Experiment[] = experiments) =>
   measureProfile({
     runner,
-    experiments,
+    experiments: of,
     flags: {},
     registry: builtin,
     about,
@@ -96,19 +96,48 @@ describe('measuring', () => {
   test('an interrupted measurement goes on where it was', async () => {
     const runner = standIn('resumed', { interruptAt: 3 })
     expect(await measured(runner)).toBeUndefined()
-    const before = [...runner.ran]
+    const before = [...runner.runs]
     expect(before).toHaveLength(3)
     runner.options = { ...runner.options, interruptAt: -1 }
     const profile = (await measured(runner))!
-    expect(runner.ran.slice(0, 3)).toEqual(before)
-    expect(new Set(runner.ran).size).toBe(runner.ran.length)
+    expect(runner.runs.slice(0, 3)).toEqual(before)
+    expect(new Set(runner.runs).size).toBe(runner.runs.length)
     const whole = (await measured(standIn('whole')))!
     expect(profile.steps).toEqual(whole.steps)
     expect(profile.capacities).toEqual(whole.capacities)
   })
 
-  test('a budget that is too small is said to be', () => {
-    return expect(measured(standIn('small'), 1)).rejects.toThrow(/budget of 1 s was enough for 0 of 6/)
+  test('a budget that is too small is said to be, and one that ends before the end measures what comes first', async () => {
+    expect(measured(standIn('none'), 1)).rejects.toThrow(/budget of 1 s is too small/)
+    // A run is expected to take its seconds, and they are not spent here: this is enough for any but the longest.
+    const profile = (await measured(standIn('some'), 7.5))!
+    expect(profile.measured.left).toEqual([])
+    const slow = standIn('slow')
+    const beyond = experiments.map(experiment =>
+      experiment.rank === 3 ? { ...experiment, seconds: 1000 } : experiment,
+    )
+    const partial = (await measured(slow, 100, beyond))!
+    expect(partial.measured.left).toEqual(['synthetic-batch-2', 'synthetic-batch-4'])
+    expect(slow.runs).toEqual(['batch-1', 'crowd-2', 'crowd-3', 'crowd-6'].map(name => `synthetic-${name}-0`))
+    // With more time, what is left is measured, and nothing twice.
+    const whole = (await measured(slow, 5000, beyond))!
+    expect(whole.measured.left).toEqual([])
+    expect(new Set(slow.runs).size).toBe(slow.runs.length)
+  })
+
+  test('what others tell is not measured again', () => {
+    const twice = [...experiments, ...experimentsOf('same', pipeline(), { batches: [1, 8], crowds: [2, 9] })]
+    const telling = ({ name }: Experiment) => [name.replace(/^\w+-/, '')]
+    expect(worthwhile(twice, telling).map(({ name }) => name)).toEqual([
+      'synthetic-batch-1',
+      'synthetic-crowd-2',
+      'synthetic-crowd-3',
+      'synthetic-crowd-6',
+      'same-crowd-9',
+      'synthetic-batch-2',
+      'synthetic-batch-4',
+      'same-batch-8',
+    ])
   })
 
   test('each experiment is a pipeline of its own with one instance of a step', () => {

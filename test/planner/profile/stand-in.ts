@@ -22,7 +22,7 @@ export interface StandInOptions {
 
 /** Runs no program, but the simulator with the steps' own times, and says of it what the program would. */
 export class StandIn implements ProfileRunner {
-  readonly ran: string[] = []
+  readonly runs: string[] = []
   readonly #done = new Set<string>()
 
   constructor(
@@ -33,13 +33,17 @@ export class StandIn implements ProfileRunner {
   async run(name: string, flags: Flags): Promise<PointEnd> {
     const summary = { exit: { status: 0, reason: 'done' } } as SummaryLine
     if (this.#done.has(name)) return { kind: 'measured', summary, earlier: true }
-    if (this.ran.length === this.options.interruptAt) return { kind: 'interrupted' }
-    this.ran.push(name)
+    if (this.runs.length === this.options.interruptAt) return { kind: 'interrupted' }
+    this.runs.push(name)
     mkdirSync(join(this.out, name), { recursive: true })
     const lines = this.#simulate(flags).map(line => JSON.stringify(line))
     writeFileSync(join(this.out, name, 'results.jsonl'), `${[...lines, '{"type":"summary"}'].join('\n')}\n`)
     this.#done.add(name)
     return { kind: 'measured', summary, earlier: false }
+  }
+
+  ran(name: string): boolean {
+    return this.#done.has(name)
   }
 
   #simulate(flags: Flags): ResultLine[] {
