@@ -1,0 +1,36 @@
+import { afterAll, expect, setDefaultTimeout, test } from 'bun:test'
+import { type Outcome, oneClip, run } from '../e2e/rnb.ts'
+import { forTheseGpus, GPUS, onRealGpus, releaseGpus, runOnGpus } from './pipelines.ts'
+
+afterAll(releaseGpus)
+setDefaultTimeout(120_000)
+
+/** Memory that C was given by address alone is gone at once. */
+const COLLECTING = { BUN_JSC_collectContinuously: '1' }
+const FLAGS = ['-v', '3', '-mi', '0', '--seed', '5']
+const RUNS = 3
+
+const facts = ({ results }: Outcome) => results.map(({ id, video, clips, top }) => [id, video, clips, top])
+
+const ways: [name: string, go: (env: Record<string, string>) => Promise<Outcome>][] = [
+  ['on the CPU', env => run(oneClip(), FLAGS, { env })],
+]
+if (GPUS > 0 && !onRealGpus) {
+  const across = () =>
+    forTheseGpus([
+      { model: 'loader', queue_groups: [{ gpus: [0], out_queues: [0] }] },
+      { model: 'network', queue_groups: [{ gpus: [1], in_queue: 0, out_queues: [0] }], end_index: 2 },
+      { model: 'network', queue_groups: [{ gpus: [0], in_queue: 0 }], start_index: 3 },
+    ])
+  ways.push(['on two GPUs, by a stand-in', env => runOnGpus(across(), FLAGS, env)])
+}
+
+test.each(ways)('%s, the garbage collector at work all the time changes no result', async (_, go) => {
+  const expected = facts(await go({}))
+  expect(expected).toHaveLength(3)
+  for (let i = 0; i < RUNS; i++) {
+    const outcome = await go(COLLECTING)
+    expect({ status: outcome.status, stderr: outcome.stderr }).toEqual({ status: 0, stderr: '' })
+    expect(facts(outcome)).toEqual(expected)
+  }
+})
