@@ -16,6 +16,7 @@ import { networkReader } from '../planner/profile/networks.ts'
 import { machineOf, ProfilePredictor } from '../planner/profile/predictor.ts'
 import { type Entrant, type Proven, prove, WARM_UP } from '../planner/proof/prove.ts'
 import { usableSpace } from '../planner/search/find.ts'
+import { coveringStructures } from '../planner/space/cover.ts'
 import { type Limits, usualLimits } from '../planner/space/limits.ts'
 import { type Template, templateOf } from '../planner/space/template.ts'
 import type { Arrangement, PipelineFile, Predictor } from '../planner/types.ts'
@@ -210,7 +211,7 @@ class Planning {
     const { space } = usableSpace(template, limits, arrangement => {
       planOf(arrangement, { requests: 1, seed: 0, ratePerS: 1 }, host)
     })
-    const files = space.lists.map((_, structure): [string, PipelineFile] => {
+    const files = coveringStructures(space).map((structure): [string, PipelineFile] => {
       const { config } = space.arrangement(space.simplest(structure, { inFlight: 0, cpuDecoders: 0 }))
       return [`structure-${structure + 1}`, config]
     })
@@ -219,13 +220,14 @@ class Planning {
     )
     const profile = await makeProfile({
       files: Object.fromEntries(files),
-      batches: limits.batches,
-      crowds: onGpus ? [4, Math.max(...limits.inFlight)] : [2, 4],
+      // What lies between is taken from both sides of it.
+      batches: [...new Set([Math.min(...limits.batches), Math.max(...limits.batches)])],
+      crowds: onGpus ? [Math.max(...limits.inFlight)] : [2, 4],
       command: this.command,
       ...(file.video_root !== undefined && { videoRoot: file.video_root }),
       ...(file.weights !== undefined && { weights: file.weights }),
       device: onGpus ? 'cuda' : 'cpu',
-      budgetS: FOR_PROFILE * flags.budget,
+      budgetS: Math.round(FOR_PROFILE * flags.budget),
       cache: !flags.no_cache,
       registry,
       say: line => this.say(line),

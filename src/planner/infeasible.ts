@@ -56,6 +56,19 @@ function highestRate(
   return low > 0 ? low : undefined
 }
 
+/** Share of a plan's throughput at which its queues are short. */
+const EASY = 0.5
+
+/** Where a plan does not keep to the goal of the latency at any rate: what it does at an easy one. */
+function looser(
+  { predictor, ask: { sample } }: Asked,
+  { arrangement, value }: Candidate,
+): string | undefined {
+  const ratePerS = Number((EASY * value).toPrecision(3))
+  const { aborted, p99Ms } = predictor.predict(arrangement, { ...sample, ratePerS })
+  return aborted ? undefined : `--rate ${ratePerS} with --slo-ms ${figure(p99Ms * 1.005)}`
+}
+
 /** Says what stands in the way of what was asked, and what nearest to it could be met. */
 export function infeasible(asked: Asked): UsageError {
   const { space, predictor, ask, found } = asked
@@ -78,7 +91,7 @@ export function infeasible(asked: Asked): UsageError {
   const most = Math.min(ratePerS, best?.value ?? 0)
   const rates = [best, found.best].flatMap(plan => (plan ? [highestRate(asked, plan, most)] : []))
   const rate = Math.max(0, ...rates.map(rate => rate ?? 0))
-  const nearest = rate > 0 ? `--rate ${atMost(rate)}${within}` : undefined
+  const nearest = rate > 0 ? `--rate ${atMost(rate)}${within}` : best && looser(asked, best)
   const advice = (more: string[]) => {
     const all = [...(nearest ? [nearest] : []), ...more]
     return all.length === 0
@@ -101,8 +114,8 @@ export function infeasible(asked: Asked): UsageError {
       : found.best
         ? `the best has ${figure(-found.best.value)} ms, and ${named(bounds.bottleneck(found.best.choice))} is its limit`
         : 'each of them fills a queue'
-  const looser = found.best ? [`--slo-ms ${figure(-found.best.value * 1.005)} at this rate`] : []
+  const slower = found.best ? [`--slo-ms ${figure(-found.best.value * 1.005)} at this rate`] : []
   return new UsageError(
-    `plan: no plan was found that carries ${figure(ratePerS)} videos/s${within} ${where}: ${why} (${searched}); ${advice(looser)}`,
+    `plan: no plan was found that carries ${figure(ratePerS)} videos/s${within} ${where}: ${why} (${searched}); ${advice(slower)}`,
   )
 }

@@ -99,6 +99,9 @@ describe('a race', () => {
     expect(end.winner).toBe(2)
     // The sixth run began a round that was not finished.
     expect(end.values.map(own => own.length)).toEqual([0, 2, 2])
+    const short = await race({ runners: 3, rounds: 3, tolerance: 0, goOn: () => false, run: async () => 7 })
+    expect(short).toMatchObject({ winner: 0, verdict: 'stopped', values: [[7], [], []] })
+    expect(short.left[1]).toEqual({ round: 0, reason: 'time' })
     const none = await race({ runners: 2, rounds: 3, tolerance: 0, run: async () => undefined })
     expect(none.winner).toBeUndefined()
     expect(none.verdict).toBe('alone')

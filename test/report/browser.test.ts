@@ -4,9 +4,12 @@ import { mkdtempSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { makeCharts } from '../../src/report/charts/index.ts'
+import { planCharts } from '../../src/report/charts/plan.ts'
 import { drawPng, drawSvg } from '../../src/report/draw.ts'
 import { makePage } from '../../src/report/page.ts'
+import { makePlanPage } from '../../src/report/plan-page.ts'
 import { fakeReportRun } from './fake.ts'
+import { fakePlan } from './fake-plan.ts'
 
 const browser = ['chromium', 'chromium-browser', 'google-chrome'].find(name => Bun.which(name))
 if (!browser) console.warn('skipped: no Chromium here to open reports in (Debian: apt install chromium)')
@@ -72,6 +75,28 @@ describe.skipIf(!browser)('in a browser', () => {
     expect(dom).not.toContain('<img')
     expect(dom).toContain('&lt;/script&gt;')
   })
+
+  test('so is every chart of a plan', () => {
+    const plan = fakePlan({ pipeline: NASTY, notes: [NASTY] })
+    const dom = open(makePlanPage(plan))
+    expect(dom).toContain('data-drawn="yes"')
+    expect(dom).not.toContain('data-failed')
+    const ids = planCharts(plan).map(({ id }) => id)
+    expect(ids).toEqual(['front', 'errors', 'race', 'use', 'more'])
+    for (const id of ids) {
+      const place = dom.slice(dom.indexOf(`id="${id}"`))
+      expect(place.slice(0, place.indexOf('</figure>'))).toMatch(/<svg[\s\S]*<path/)
+    }
+    expect(dom).not.toContain('<img')
+    expect(dom).toContain('winner, front')
+    expect(dom).toContain('--batch_size=4')
+  })
+})
+
+test('a plan that was not proven has no charts of runs', () => {
+  const plan = fakePlan({ proof: null })
+  for (const own of plan.plans) own.measured = []
+  expect(planCharts(plan).map(({ id }) => id)).toEqual(['front', 'use', 'more'])
 })
 
 test('a page names nothing that it would have to fetch', () => {

@@ -19,7 +19,7 @@ export interface RaceEnd {
   /** By runner: what it came to in each round that it took part in. */
   values: number[][]
   /** By runner: the round after which it was left out, and why. */
-  left: ({ round: number; reason: 'failed' | 'worse half' | 'test' } | undefined)[]
+  left: ({ round: number; reason: 'failed' | 'worse half' | 'test' | 'time' } | undefined)[]
   /**
    * Why it ended: the winner is better than each that was left by the test; or no difference matters; or the rounds or
    * the time ran out.
@@ -67,10 +67,11 @@ class Race {
 
   /** @returns false if there is no more time */
   async #round(round: number): Promise<boolean> {
-    for (const runner of this.#staying) {
-      if (this.options.goOn?.() === false) {
-        // Values of a round count for all or for none: they are compared in pairs.
-        for (const values of this.#values) if (values.length > round) values.pop()
+    const staying = this.#staying
+    for (const [place, runner] of staying.entries()) {
+      // The first of all runs whatever the time: else nothing would be known.
+      if ((round > 0 || place > 0) && this.options.goOn?.() === false) {
+        this.#breakOff(round, staying.slice(place))
         return false
       }
       const value = await this.options.run(runner, round)
@@ -78,6 +79,12 @@ class Race {
       else this.#values[runner]!.push(value)
     }
     return true
+  }
+
+  /** Values of a round count for all or for none, as they are compared in pairs; of the first, for those who ran. */
+  #breakOff(round: number, missing: readonly number[]): void {
+    if (round === 0) for (const runner of missing) this.#left[runner] = { round, reason: 'time' }
+    else for (const values of this.#values) if (values.length > round) values.pop()
   }
 
   /** Runners by what they came to, the best first; of equals, who was thought better before. */

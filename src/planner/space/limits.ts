@@ -39,8 +39,8 @@ export const usualLimits = (gpus: readonly number[], cores: number): Limits => (
   delaysMs: [0, 2, 5, 20],
   loadersOn: ['gpu', 'cpu'],
   networksOn: ['gpu'],
-  // On one device, pieces take turns on what the whole had for itself.
-  pieces: gpus.length > 1 ? 2 : 1,
+  // Each way to cut is a network more to measure.
+  pieces: 1,
   segments: [1, 2, 3],
   selectors: ['round-robin', 'shortest', 'same-gpu'],
   perGpuQueues: true,

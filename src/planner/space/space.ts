@@ -195,7 +195,11 @@ export class Space {
     const near = lists.cpu.flatMap((counts, cpu) =>
       cpu !== choice.cpu && differences(counts, lists.cpu[choice.cpu!]!) === 1 ? [{ ...choice, cpu }] : [],
     )
-    const moved = choice.roles.flatMap((role, g) =>
+    // GPUs that do the same have the same neighbours.
+    const distinct = choice.roles.flatMap((role, g) =>
+      choice.roles.indexOf(role) === g ? [{ role, g }] : [],
+    )
+    const moved = distinct.flatMap(({ role, g }) =>
       lists.roles.flatMap((counts, other) =>
         other !== role && differences(counts, lists.roles[role]!) === 1
           ? [{ ...choice, roles: choice.roles.with(g, other).sort((a, b) => a - b) }]

@@ -59,7 +59,7 @@ function baseStep(file: PipelineFile, config: Config, step: number): BaseStep {
     kind: kind.names[0],
     ...(name !== undefined && { name }),
     options: optionsOf(file, step, kind.names[0]),
-    sources,
+    sources: [...sources],
     ...(slots.length > 0 && { slots: Math.max(...slots) }),
     onGpus: groups.some(({ gpus }) => gpus.some(gpu => gpu !== CPU)),
   }
@@ -110,6 +110,9 @@ const joinSegments = (steps: readonly BaseStep[]): BaseStep[] =>
 export function templateOf(file: PipelineFile, registry: Registry): Template {
   const { pipeline: _, ...head } = file
   const config = checkConfig(file, registry, { name: file.name ?? 'the pipeline', folder: '/' })
-  const steps = file.pipeline.map((_, step) => baseStep(file, config, step))
-  return { head, steps: isChain(steps) ? joinCuts(joinSegments(steps)) : steps }
+  const chain = isChain(config.steps)
+  // In a chain, which videos are joined to batches is the plan's to choose: networks do it.
+  const kept = [...config.steps.keys()].filter(s => !(chain && config.steps[s]!.kind.names[0] === 'batcher'))
+  const steps = kept.map(step => baseStep(file, config, step))
+  return { head, steps: chain ? joinCuts(joinSegments(steps)) : steps }
 }

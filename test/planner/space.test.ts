@@ -1,0 +1,117 @@
+import { describe, expect, test } from 'bun:test'
+import fc from 'fast-check'
+import { UsageError } from '../../src/errors.ts'
+import { builtin } from '../../src/pipeline/builtin.ts'
+import { builtinFiles } from '../../src/pipeline/builtin-files.ts'
+import { loadConfig } from '../../src/pipeline/config.ts'
+import { givenFile } from '../../src/planner/given.ts'
+import { planOf } from '../../src/planner/plan-of.ts'
+import { networkReader } from '../../src/planner/profile/networks.ts'
+import { usableSpace } from '../../src/planner/search/find.ts'
+import { type Choice, keyOf } from '../../src/planner/space/choice.ts'
+import { coveringStructures } from '../../src/planner/space/cover.ts'
+import { usualLimits } from '../../src/planner/space/limits.ts'
+import type { Space } from '../../src/planner/space/space.ts'
+import { templateOf } from '../../src/planner/space/template.ts'
+
+const load = { requests: 4, seed: 0, ratePerS: 1 }
+const networks = networkReader(builtin)
+const numbers = (count: number) => Array.from({ length: count }, (_, i) => i)
+
+/** The space of a pipeline that comes along, on a host with so many GPUs. */
+function spaceOf(path: string, gpus: number): Space {
+  const template = templateOf(givenFile(loadConfig(path, builtin, gpus), {}), builtin)
+  const limits = { ...usualLimits(numbers(gpus), 8), pieces: 2 }
+  return usableSpace(template, limits, arrangement => {
+    planOf(arrangement, load, { registry: builtin, gpus, networks })
+  }).space
+}
+
+/** Some plan of a space: at each level the child that a number says. None where that leads to GPUs without some step. */
+function somePlan(space: Space, turns: readonly number[]): Choice | undefined {
+  let choice = space.roots[turns[0]! % space.roots.length]!
+  for (let depth = 1; ; depth++) {
+    const children = space.children(choice)
+    if (!children) return choice
+    if (children.length === 0) return undefined
+    choice = children[turns[depth % turns.length]! % children.length]!
+  }
+}
+
+const turns = fc.array(fc.nat(), { minLength: 5, maxLength: 20 })
+
+describe('the space of each pipeline that comes along', () => {
+  const files = builtinFiles().map(({ path }) => path)
+
+  test.each([0, 1, 2, 3])('on %d GPUs has plans that the program takes', gpus => {
+    for (const path of files) {
+      const space = spaceOf(path, Math.max(gpus, 0))
+      let refused = 0
+      fc.assert(
+        fc.property(turns, order => {
+          const choice = somePlan(space, order)
+          fc.pre(choice !== undefined)
+          const arrangement = space.arrangement(choice)
+          try {
+            const { plan } = planOf(arrangement, load, { registry: builtin, gpus, networks })
+            expect(plan.instances.length).toBe(space.counts(choice).reduce((sum, count) => sum + count, 0))
+          } catch (error) {
+            if (!(error instanceof UsageError)) throw error
+            // Only queues for each GPU can be impossible: where one GPU has but one end of them.
+            expect(arrangement.perGpuQueue || arrangement.config.pipeline.length > 2).toBe(true)
+            refused++
+          }
+        }),
+        { numRuns: 12 },
+      )
+      expect(refused).toBeLessThan(12)
+    }
+  })
+
+  test('has the same plans whichever of them it is made from', () => {
+    const marks = (path: string) =>
+      spaceOf(path, 1).lists.map(({ structure }) =>
+        structure.steps.map(({ kind, place, segments }) => [kind, place, segments]),
+      )
+    expect(marks('config/1-gpu/segmented.json')).toEqual(marks('config/1-gpu/whole.json'))
+    expect(marks('config/1-gpu/split.json')).toEqual(marks('config/1-gpu/whole.json'))
+    expect(marks('config/1-gpu/batched.json')).toEqual(marks('config/1-gpu/whole.json'))
+  })
+
+  test('has neighbours that are plans of the space, each once, and not the plan itself', () => {
+    const space = spaceOf('config/2-gpus/replicated.json', 2)
+    fc.assert(
+      fc.property(turns, order => {
+        const choice = somePlan(space, order)
+        fc.pre(choice !== undefined)
+        const near = space.neighbours(choice)
+        const keys = near.map(keyOf)
+        expect(new Set(keys).size).toBe(keys.length)
+        expect(keys).not.toContain(keyOf(choice))
+        for (const other of near) {
+          expect(space.children(other)).toBeUndefined()
+          expect(space.counts(other).every(count => count > 0)).toBe(true)
+          expect([...other.roles].sort((a, b) => a - b)).toEqual([...other.roles])
+          space.arrangement(other)
+        }
+      }),
+      { numRuns: 40 },
+    )
+  })
+
+  test('is measured by few of its structures, which have every step that any of them has', () => {
+    const space = spaceOf('config/1-gpu/whole.json', 1)
+    const covering = coveringStructures(space)
+    const steps = (of: readonly number[]) =>
+      new Set(
+        of.flatMap(at =>
+          space.lists[at]!.structure.steps.map(({ kind, place, options }) =>
+            JSON.stringify([kind, place, options.start_index, options.end_index]),
+          ),
+        ),
+      )
+    expect(steps(covering)).toEqual(steps(numbers(space.lists.length)))
+    // The whole, four ways to cut it, a loader on the CPU, and one that joins segments.
+    expect(covering).toHaveLength(7)
+  })
+})
