@@ -18,6 +18,8 @@ export interface Ran {
   results: ResultLine[]
   /** That the process took in all. */
   wallS: number
+  /** Processor time of it. */
+  cpuS: number
 }
 
 /** `rnb run` of an executable, with its logs where nobody needs to clear up after it. */
@@ -29,7 +31,7 @@ export class RnbCommand {
   /** @throws {RunFailed} */
   run(flags: readonly string[]): Ran {
     const began = performance.now()
-    const { stdout, stderr, exitCode } = Bun.spawnSync(
+    const { stdout, stderr, exitCode, resourceUsage } = Bun.spawnSync(
       [this.executable, 'run', ...flags, '--quiet', '--log-dir', this.#logs],
       { env: environment(), maxBuffer: 2 ** 30 },
     )
@@ -38,7 +40,7 @@ export class RnbCommand {
     const lines = stdout.toString().trimEnd().split('\n')
     const summary = JSON.parse(lines.pop()!) as SummaryLine
     const results = lines.map(line => JSON.parse(line) as ResultLine).filter(({ type }) => type === 'result')
-    return { summary, results, wallS }
+    return { summary, results, wallS, cpuS: Number(resourceUsage.cpuTime.total) / 1e6 }
   }
 
   /** Removes the logs. */
