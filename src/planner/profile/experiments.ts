@@ -24,6 +24,8 @@ export interface Sizes {
   crowds: readonly number[]
   /** Whether to measure what decodes on the host for a GPU, beside the GPU's own decoders. */
   hostDecoders?: boolean
+  /** CPU threads that a network on the host may have, beside all of the host's. */
+  threads?: readonly number[]
 }
 
 /** A batch waits for its last video, however long that takes to load. */
@@ -72,6 +74,20 @@ const runsOnGpu = ({ queue_groups: [group] }: StepInput): boolean => (group?.gpu
 
 const LOADERS = new Set(['loader', 'models.r2p1d.model.R2P1DLoader', 'R2P1DLoader'])
 
+/** Names of steps that run a network with threads of their own. */
+const NETWORKS = new Set(['network', 'models.r2p1d.model.R2P1DRunner', 'R2P1DRunner'])
+
+/** With so many threads for each network. */
+const withThreads = (arrangement: Arrangement, threads: number): Arrangement => ({
+  ...arrangement,
+  config: {
+    ...arrangement.config,
+    pipeline: arrangement.config.pipeline.map(step =>
+      NETWORKS.has(step.model) ? { ...step, threads } : step,
+    ),
+  },
+})
+
 /**
  * Runs that measure the steps of a pipeline: each call by itself, in batches of each size; and crowds, which show what
  * calls that run at once cost each other.
@@ -80,7 +96,7 @@ const LOADERS = new Set(['loader', 'models.r2p1d.model.R2P1DLoader', 'R2P1DLoade
 export function experimentsOf(
   name: string,
   given: PipelineFile,
-  { batches, crowds, hostDecoders = true }: Sizes,
+  { batches, crowds, hostDecoders = true, threads: counts = [] }: Sizes,
 ): Experiment[] {
   const file = smallest(given)
   const [first] = file.pipeline
@@ -128,7 +144,18 @@ export function experimentsOf(
       rank: 1,
     }),
   )
-  return [...isolated, ...decoding, ...crowded]
+  const networkOnHost = file.pipeline.some(step => NETWORKS.has(step.model) && !runsOnGpu(step))
+  const threaded = (networkOnHost ? counts : []).map(
+    (count): Experiment => ({
+      name: `${name}-threads-${count}`,
+      arrangement: withThreads(base(1, 1, loading(1)), count),
+      concurrency: 1,
+      isolates: true,
+      seconds: 2,
+      rank: 2,
+    }),
+  )
+  return [...isolated, ...decoding, ...threaded, ...crowded]
 }
 
 /** What an experiment tells: names of steps in their sizes, or of what disturbs what. */

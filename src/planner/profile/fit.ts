@@ -38,6 +38,9 @@ export function figuresOf(ends: readonly number[], latencies: readonly number[])
   return seconds > 0 ? { videosPerS: (sorted.length - 1) / seconds, p50Ms: middle } : undefined
 }
 
+/** Of a run: simulating more of it would only take longer. */
+const MOST_SIMULATED = 600
+
 /** Predicts a run. */
 export type Predict = (profile: Profile, crowd: Crowd) => Figures | undefined
 
@@ -49,8 +52,9 @@ export function simulatedFigures(
   ) => {
     simulated: { endNs: Float64Array; intendedNs: Float64Array }
   },
-  { arrangement, concurrency, requests, warmup, seed }: Crowd,
+  { arrangement, concurrency, requests: ran, warmup, seed }: Crowd,
 ): Figures | undefined {
+  const requests = Math.min(ran, MOST_SIMULATED)
   const { simulated } = simulate(arrangement, { schedule: new Float64Array(requests), concurrency, seed })
   const { endNs, intendedNs } = simulated
   const ends: number[] = []
@@ -95,7 +99,7 @@ function straggling(profile: Profile): Parameter {
 }
 
 const GOLDEN = (Math.sqrt(5) - 1) / 2
-const STEPS = 14
+const STEPS = 12
 const SWEEPS = 3
 
 /** Looks for the least value of a function between two numbers, on a scale of ratios, by golden sections (Kiefer 1953). */

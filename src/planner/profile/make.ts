@@ -34,6 +34,10 @@ export interface MakeOptions extends Sizes {
   started?(runner: Runner): void
 }
 
+/** Powers of two below a number. */
+const fewerThan = (most: number): number[] =>
+  Array.from({ length: Math.max(0, Math.ceil(Math.log2(most))) }, (_, i) => 2 ** i)
+
 /** Where requests need no videos, they name this one. */
 const NO_VIDEO = 'none'
 
@@ -63,11 +67,13 @@ function aboutOf({ weights, device, videoRoot }: MakeOptions) {
  * @throws {UsageError} as `measureProfile` does
  */
 export async function makeProfile(options: MakeOptions): Promise<Profile | undefined> {
+  const { about, videos, driver } = aboutOf(options)
   const {
     files,
     batches,
     crowds,
     hostDecoders = true,
+    threads = fewerThan(about.cores),
     command,
     videoRoot,
     weights,
@@ -77,9 +83,8 @@ export async function makeProfile(options: MakeOptions): Promise<Profile | undef
     registry,
     say,
   } = options
-  const { about, videos, driver } = aboutOf(options)
   const experiments = Object.entries(files).flatMap(([name, file]) =>
-    experimentsOf(name, file, { batches, crowds, hostDecoders }),
+    experimentsOf(name, file, { batches, crowds, hostDecoders, threads }),
   )
   const key = { about, driver, experiments, videoRoot, weights, device }
   const root = cache ? cacheRoot() : mkdtempSync(join(tmpdir(), 'rnb-profile-'))

@@ -267,7 +267,7 @@ class Measurement {
   }
 
   profile(left: readonly string[]): Profile {
-    const { about, videos, registry, weights } = this.options
+    const { about, videos, registry } = this.options
     const steps = [...this.#steps].map(([at, of]) => stepOf(at.slice(0, at.lastIndexOf(' ')), of))
     const profile: Profile = {
       version: 1,
@@ -288,7 +288,7 @@ class Measurement {
       fitted: [],
       steps,
     }
-    const options = { registry, ...(weights !== undefined && { weights }) }
+    const options = { registry, networks: this.#networks }
     const predict: Predict = (of, crowd) => {
       const predictor = new ProfilePredictor(of, options)
       return simulatedFigures((arrangement, arrivals) => predictor.simulate(arrangement, arrivals), crowd)

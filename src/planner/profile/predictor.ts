@@ -34,6 +34,8 @@ export interface PredictorOptions {
   machine?: Machine
   /** Checkpoint of networks whose steps name none. */
   weights?: string
+  /** In place of reading what networks there are: a reader that may know them. */
+  networks?: Surroundings['networks']
   /** So many hosts like this one, each of which gets an even share of a load's rate and requests. */
   hosts?: number
 }
@@ -63,8 +65,8 @@ export class ProfilePredictor implements Predictor {
   ) {
     this.machine = options.machine ?? machineOf(profile)
     this.#steps = new KnownSteps(profile)
-    const { registry, weights } = options
-    this.#surroundings = { registry, gpus: this.machine.gpus, networks: networkReader(registry, weights) }
+    const { registry, weights, networks = networkReader(registry, weights) } = options
+    this.#surroundings = { registry, gpus: this.machine.gpus, networks }
   }
 
   on(machine: Machine): ProfilePredictor {

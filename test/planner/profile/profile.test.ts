@@ -125,6 +125,16 @@ describe('measuring', () => {
     expect(new Set(slow.runs).size).toBe(slow.runs.length)
   })
 
+  test('a network on the host is measured with each number of threads', () => {
+    const network = pipeline()
+    network.pipeline[1] = { model: 'network', queue_groups: [{ gpus: [-1], in_queue: 0 }] }
+    const sizes = { batches: [1], crowds: [], threads: [1, 4] }
+    const names = (file: PipelineFile) => experimentsOf('x', file, sizes).map(({ name }) => name)
+    expect(names(network)).toEqual(['x-batch-1', 'x-threads-1', 'x-threads-4'])
+    expect(experimentsOf('x', network, sizes)[2]!.arrangement.config.pipeline[1]).toHaveProperty('threads', 4)
+    expect(names(pipeline())).toEqual(['x-batch-1'])
+  })
+
   test('what others tell is not measured again', () => {
     const twice = [...experiments, ...experimentsOf('same', pipeline(), { batches: [1, 8], crowds: [2, 9] })]
     const telling = ({ name }: Experiment) => [name.replace(/^\w+-/, '')]
