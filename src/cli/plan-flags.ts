@@ -54,6 +54,11 @@ export function planFlags(parser: Argv) {
       default: false,
       describe: 'measure anew, whatever was measured before',
     })
+    .option('loaders', {
+      ...text,
+      default: 'gpu,cpu',
+      describe: 'where loaders may run, on a host with GPUs: gpu, cpu, or both',
+    })
     .option('batches', { ...text, describe: 'sizes of network batches to choose from, such as 1,4' })
     .option('segments', { ...text, describe: 'parts of a video to choose from, such as 1,3' })
     .option('pieces', { ...number, describe: 'steps that a network may be cut into' })
@@ -134,6 +139,7 @@ const schema = v.object({
   what_if: v.optional(whatIf),
   no_proof: v.boolean(),
   no_cache: v.boolean(),
+  loaders: v.picklist(['gpu', 'cpu', 'gpu,cpu', 'cpu,gpu'], '--loaders takes gpu, cpu, or gpu,cpu'),
   batches: v.optional(list('--batches', 1, MOST)),
   segments: v.optional(list('--segments', 1, MOST)),
   pieces: v.optional(whole('--pieces', 1, 5)),

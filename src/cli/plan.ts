@@ -74,10 +74,11 @@ function gpusOf({ gpus, device, what_if }: PlanFlags): number[] {
 
 function limitsOf(flags: PlanFlags, gpus: readonly number[]): Limits {
   const usual = usualLimits(gpus, cpus().length)
-  const { batches, segments, pieces, replicas } = flags
+  const { batches, loaders, segments, pieces, replicas } = flags
   return {
     ...usual,
     queueSize: QUEUE_SIZE,
+    loadersOn: (['gpu', 'cpu'] as const).filter(place => loaders.includes(place)),
     ...(batches && { batches }),
     ...(segments && { segments }),
     ...(pieces !== undefined && { pieces }),
