@@ -36,8 +36,8 @@ export class Metrics {
   /** The metrics' names as C has them, and the image by which a profiler knows what to collect. */
   readonly names: Uint8Array
   readonly image: Uint8Array
-  /** What `names` leads to. */
-  readonly held: unknown
+  /** What `names` leads to, and what CUPTI was given beside. */
+  readonly held: unknown[]
 
   /**
    * @param metrics - as Nsight Compute names them
@@ -60,7 +60,7 @@ export class Metrics {
       })
       const { array, held } = cTexts(metrics)
       this.names = array
-      this.held = held
+      this.held = [held, available]
       call('cuptiProfilerHostConfigAddMetrics', 'CUpti_Profiler_Host_ConfigAddMetrics_Params', {
         pHostObject: this.#host,
         ppMetricNames: array,

@@ -84,6 +84,13 @@ describe.skipIf(GPUS === 0 || !cupti.ok)('traces of GPUs', () => {
     }
   })
 
+  test('that cannot be written end a run before it begins', async () => {
+    const config = forTheseGpus([{ model: 'single', queue_groups: [{ gpus: [0] }] }])
+    const { status, stdout, stderr } = await runOnGpus(config, ['-v', '1', '--trace', '/nowhere/trace.json'])
+    expect([status, stdout]).toEqual([2, ''])
+    expect(stderr).toContain('--trace /nowhere/trace.json')
+  })
+
   test.skipIf(onRealGpus)('that nobody may record, or not all of it, are said to be so', async () => {
     const config = forTheseGpus([{ model: 'single', queue_groups: [{ gpus: [0] }] }])
     const trace = () => ['-v', '1', '-mi', '0', '--trace', join(scratch(), 'trace.json')]

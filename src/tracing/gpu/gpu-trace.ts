@@ -56,6 +56,8 @@ export class GpuTrace {
       })
       this.#worker.on('exit', () => resolve())
     })
+    // A run that does not start after all leaves it behind, and must not wait for it.
+    this.#worker.unref()
   }
 
   /** Work from this time of the monotonic clock on is the run's; before, it is warming up. */
@@ -74,6 +76,7 @@ export class GpuTrace {
 
   /** All that was recorded, when the run has ended; undefined if something went wrong, which has been said. */
   async stop(): Promise<GpuRecords | undefined> {
+    this.#worker.ref()
     this.#say({ type: 'stop' })
     await this.#ended
     try {
