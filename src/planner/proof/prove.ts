@@ -68,8 +68,10 @@ const LEAST_REQUESTS = 40
 const MOST_REQUESTS = 20_000
 /** Results that a run's figures leave out at its start. */
 export const WARM_UP = 10
-/** Of the time, what is kept for the held-out seed. */
-const HELD_OUT = 0.15
+/** A run that is shorter than this, its start not counted, says little. */
+const LEAST_MS = 1500
+/** Runs with the held-out seed. */
+const HELD_OUT = 2
 /** Share of the measured throughput at which latencies are checked, where no rate was asked for. */
 const LOAD = 0.7
 
@@ -95,12 +97,14 @@ class Proving {
   readonly #begin: number
   readonly #requests: number
   #interrupted = false
+  /** Of all runs so far. */
+  #longestMs = 0
 
   constructor(readonly options: ProofOptions) {
     const { budgetMs, videosPerS, goal, now } = options
     this.#begin = now()
     const perS = goal.kind === 'p99' ? goal.ratePerS : videosPerS
-    const runMs = Math.max(0, budgetMs / RUNS - AROUND_MS)
+    const runMs = Math.max(LEAST_MS, budgetMs / RUNS - AROUND_MS)
     this.#requests = Math.round(Math.min(MOST_REQUESTS, Math.max(LEAST_REQUESTS, (perS * runMs) / 1000)))
   }
 
@@ -110,7 +114,8 @@ class Proving {
       runners: entrants.length,
       rounds: ROUNDS,
       tolerance,
-      goOn: () => !this.#interrupted && this.#passed() < (1 - HELD_OUT) * budgetMs,
+      // Time for this run and for those to come with the held-out seed.
+      goOn: () => !this.#interrupted && this.#passed() + (1 + HELD_OUT) * this.#longestMs <= budgetMs,
       run: async (runner, round) => {
         const summary = await this.#point(entrants[runner]!, seed + round, this.#load(goal))
         return summary && figureOf(summary, goal)
@@ -168,7 +173,9 @@ class Proving {
     }
     // A plan of another time may have had this name: what ran before counts only if all of it is the same.
     const mark = hashOf({ version: VERSION, config: arrangement.config, asked })
+    const begin = this.#passed()
     const end = await runner.run(`${name}-seed${seed}-${mark}`, asked)
+    this.#longestMs = Math.max(this.#longestMs, this.#passed() - begin)
     if (end.kind === 'interrupted') this.#interrupted = true
     if (end.kind === 'failed') say(`${name}: ${end.message}`)
     if (end.kind !== 'measured') return undefined
