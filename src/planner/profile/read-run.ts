@@ -22,7 +22,7 @@ export interface ObservedCall {
 export interface ObservedRun {
   results: ResultLine[]
   calls: ObservedCall[]
-  /** Of steps whose thread waited for them: from the end of the step before until it took them. */
+  /** From the end of the step before until a step began with it. */
   handOverMs: number[]
 }
 
@@ -79,11 +79,11 @@ export function observe(plan: Plan, results: readonly ResultLine[]): ObservedRun
   for (const result of measured) {
     const partsOf = (step: number) => result.steps.filter(line => line.step === step).length
     for (const line of result.steps) {
-      const { step, part, batch, device, run_ms, queue_ms } = line
+      const { step, part, batch, device, run_ms, queue_ms, wait_ms } = line
       const beginMs = beginOf(result, line)
       const parts = partsOf(step)
       const clips = parts > 1 ? segmentSizes(result.clips, parts)[part ?? 0]! : result.clips
-      handOverMs.push(queue_ms)
+      handOverMs.push(queue_ms + wait_ms)
       const alike = batch > 1 ? (batches.get(`${step} ${device} ${batch} ${run_ms}`) ?? []) : []
       const known = alike.find(call => Math.abs(call.beginMs - beginMs) < SAME_MS)
       if (known) {
