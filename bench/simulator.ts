@@ -1,7 +1,8 @@
 /**
  * The simulator beside the program: synthetic steps of known durations in both, and how fast it is. `bun bench/simulator.ts [WORD]`
  * writes a line of JSON for each pipeline to standard output: throughput, p50 and p99 of the latency from the intended
- * arrival, measured and simulated, and by how much they differ.
+ * arrival, measured and simulated, and by how much they differ: with threads that are woken at once, and after the time that
+ * the program takes for that where one request is in flight (`handOver`).
  */
 import { mkdtempSync, rmSync, writeFileSync } from 'node:fs'
 import { cpus, loadavg, tmpdir } from 'node:os'
@@ -16,6 +17,8 @@ import { type Simulated, simulate } from '../src/simulator/simulate.ts'
 const SEED = 1
 const WARM_UP = 10
 const RUNS = 3
+/** Requests one at a time, for the hand-over. */
+const ALONE = 100
 
 interface Case {
   name: string
@@ -90,14 +93,21 @@ function planOf({ pipeline, requests, intervalMs, batch = 1 }: Case, gpus = 0) {
   return { plan, settings }
 }
 
-function simulated(of: Case): Simulated {
+function simulated(of: Case, handOverMs?: readonly number[]): Simulated {
   const { plan, settings } = planOf(of)
   const schedule = drawSchedule(
     { kind: 'poisson', meanIntervalMs: of.intervalMs },
     { videos: of.requests, seed: SEED },
   )
   const overload = { onFull: 'abort' as const, timeoutNs: Number.POSITIVE_INFINITY }
-  return simulate({ plan, settings, overload, schedule, service: syntheticService(SEED) })
+  return simulate({
+    plan,
+    settings,
+    overload,
+    schedule,
+    service: syntheticService(SEED),
+    ...(handOverMs && { handOver: { ms: handOverMs, seed: SEED } }),
+  })
 }
 
 /** Of requests after the warm-up: latencies in ms, and results a second from the first arrival to the last end. */
@@ -112,12 +122,20 @@ function figures(intendedMs: readonly number[], endMs: readonly number[]) {
 }
 type Figures = ReturnType<typeof figures>
 
+/** A line of a result, as far as it is read here. */
+interface Line {
+  type: string
+  id: number
+  latency_ms: number
+  steps: { queue_ms: number; wait_ms: number }[]
+}
+
 /** Runs the program from its source. */
-function measured(of: Case, intendedMs: readonly number[], folder: string): Figures {
+function results(of: Case, folder: string, ...load: (string | number)[]): Line[] {
   const file = join(folder, 'pipeline.json')
   writeFileSync(file, JSON.stringify({ pipeline: of.pipeline }))
   const main = new URL('../src/main.ts', import.meta.url).pathname
-  const flags = ['-c', file, '-v', of.requests, '-mi', of.intervalMs, '-b', of.batch ?? 1, '-qs', of.requests]
+  const flags = ['-c', file, '-b', of.batch ?? 1, '-qs', of.requests, ...load]
   const more = ['--seed', SEED, '--device', 'cpu', '--results', '-', '--log-dir', folder, '--quiet']
   const { stdout, exitCode, stderr } = Bun.spawnSync([
     process.execPath,
@@ -125,14 +143,24 @@ function measured(of: Case, intendedMs: readonly number[], folder: string): Figu
     ...[...flags, ...more].map(String),
   ])
   if (exitCode !== 0) throw new Error(`rnb ended with ${exitCode}: ${stderr}`)
-  const lines = stdout
+  return stdout
     .toString()
     .trimEnd()
     .split('\n')
-    .map(line => JSON.parse(line))
+    .map(line => JSON.parse(line) as Line)
+    .filter(({ type }) => type === 'result')
+}
+
+/** From the end of a step until the next begins with it, where nothing else goes on. */
+function handOver(of: Case, folder: string): number[] {
+  const lines = results({ ...of, batch: 1 }, folder, '-v', ALONE, '--concurrency', 1)
+  return lines.slice(WARM_UP).flatMap(({ steps }) => steps.map(({ queue_ms, wait_ms }) => queue_ms + wait_ms))
+}
+
+function measured(of: Case, intendedMs: readonly number[], folder: string): Figures {
+  const lines = results(of, folder, '-v', of.requests, '-mi', of.intervalMs)
   const endMs = new Array<number>(of.requests).fill(Number.NaN)
-  for (const { type, id, latency_ms } of lines)
-    if (type === 'result') endMs[id] = intendedMs[id]! + latency_ms
+  for (const { id, latency_ms } of lines) endMs[id] = intendedMs[id]! + latency_ms
   return figures(intendedMs, endMs)
 }
 
@@ -153,11 +181,14 @@ try {
       p50: median(runs.map(({ p50 }) => p50)),
       p99: median(runs.map(({ p99 }) => p99)),
     }
-    const errors = {
-      videosPerS: percent(predicted.videosPerS, real.videosPerS),
-      p50: percent(predicted.p50, real.p50),
-      p99: percent(predicted.p99, real.p99),
-    }
+    const handOverMs = handOver(of, folder)
+    const later = simulated(of, handOverMs)
+    const withHandOver = figures(ms(later.intendedNs), ms(later.endNs))
+    const errorsOf = (of: Figures) => ({
+      videosPerS: percent(of.videosPerS, real.videosPerS),
+      p50: percent(of.p50, real.p50),
+      p99: percent(of.p99, real.p99),
+    })
     console.log(
       JSON.stringify({
         name: of.name,
@@ -167,7 +198,10 @@ try {
         measured: real,
         each: runs,
         load: loadavg()[0],
-        errorsPercent: errors,
+        errorsPercent: errorsOf(predicted),
+        handOverMs: { p50: median(handOverMs), requests: ALONE },
+        withHandOver,
+        withHandOverErrorsPercent: errorsOf(withHandOver),
       }),
     )
   }
