@@ -38,6 +38,9 @@ export interface MakeOptions extends Sizes {
 const fewerThan = (most: number): number[] =>
   Array.from({ length: Math.max(0, Math.ceil(Math.log2(most))) }, (_, i) => 2 ** i)
 
+/** What only other files have comes after the first one's crowds: without these, nothing is known of what calls share. */
+const AFTER_CROWDS = 1.5
+
 /** Where requests need no videos, they name this one. */
 const NO_VIDEO = 'none'
 
@@ -83,8 +86,11 @@ export async function makeProfile(options: MakeOptions): Promise<Profile | undef
     registry,
     say,
   } = options
-  const experiments = Object.entries(files).flatMap(([name, file]) =>
-    experimentsOf(name, file, { batches, crowds, hostDecoders, threads }),
+  const experiments = Object.entries(files).flatMap(([name, file], at) =>
+    experimentsOf(name, file, { batches, crowds, hostDecoders, threads }).map(experiment => ({
+      ...experiment,
+      rank: experiment.rank + (at > 0 ? AFTER_CROWDS : 0),
+    })),
   )
   const key = { about, driver, experiments, videoRoot, weights, device }
   const root = cache ? cacheRoot() : mkdtempSync(join(tmpdir(), 'rnb-profile-'))
