@@ -96,13 +96,19 @@ export class Descriptor {
 
   /** Up to `most` descriptors, which the caller closes. @throws {NativeError} */
   getDescriptors(name: AttributeName, type: DescriptorType, most = 1): Descriptor[] {
-    const results = Array.from({ length: most }, () => new Descriptor(type))
-    const handles = encode(
-      'BACKEND_DESCRIPTOR',
-      results.map(result => result.handle),
-    )
-    const elements = this.#get(name, 'BACKEND_DESCRIPTOR', most, handles)
-    for (const unused of results.splice(elements)) unused.close()
+    const results: Descriptor[] = []
+    try {
+      while (results.length < most) results.push(new Descriptor(type))
+      const handles = encode(
+        'BACKEND_DESCRIPTOR',
+        results.map(result => result.handle),
+      )
+      const elements = this.#get(name, 'BACKEND_DESCRIPTOR', most, handles)
+      for (const unused of results.splice(elements)) unused.close()
+    } catch (error) {
+      for (const made of results) made.close()
+      throw error
+    }
     return results
   }
 

@@ -16,7 +16,12 @@ export function createCudnn(stream: CUstream): CudnnHandle {
   const { cudnnCreate, cudnnSetStream } = libcudnn().symbols
   check('cudnnCreate', cudnnCreate(cell))
   const handle = Number(cell[0]) as CudnnHandle
-  check('cudnnSetStream', cudnnSetStream(handle, stream))
+  try {
+    check('cudnnSetStream', cudnnSetStream(handle, stream))
+  } catch (error) {
+    destroyCudnn(handle)
+    throw error
+  }
   return handle
 }
 
@@ -195,8 +200,9 @@ export class ConvolutionGraph {
       if (error instanceof NativeError && Math.floor(error.status / 1000) === 3) return []
       throw error
     }
-    return heuristic.getDescriptors('ENGINEHEUR_RESULTS', 'ENGINECFG', most).map(config => {
-      this.#own(config)
+    const configs = heuristic.getDescriptors('ENGINEHEUR_RESULTS', 'ENGINECFG', most)
+    for (const config of configs) this.#own(config)
+    return configs.map(config => {
       const [engine] = config.getDescriptors('ENGINECFG_ENGINE', 'ENGINE')
       this.#own(engine!)
       return {
@@ -260,10 +266,16 @@ export class BoundMemory {
     const given = Object.entries(memory).filter(([, pointer]) => pointer !== undefined)
     const uids = given.map(([name]) => UID[name as keyof ConvolutionMemory])
     this.descriptor = new Descriptor('VARIANT_PACK')
-      .set('VARIANT_PACK_UNIQUE_IDS', 'INT64', ...uids)
-      .set('VARIANT_PACK_DATA_POINTERS', 'VOID_PTR', ...given.map(([, pointer]) => pointer as number))
-      .set('VARIANT_PACK_WORKSPACE', 'VOID_PTR', workspace)
-      .finalize()
+    try {
+      this.descriptor
+        .set('VARIANT_PACK_UNIQUE_IDS', 'INT64', ...uids)
+        .set('VARIANT_PACK_DATA_POINTERS', 'VOID_PTR', ...given.map(([, pointer]) => pointer as number))
+        .set('VARIANT_PACK_WORKSPACE', 'VOID_PTR', workspace)
+        .finalize()
+    } catch (error) {
+      this.descriptor.close()
+      throw error
+    }
   }
 
   close(): void {

@@ -95,3 +95,8 @@ test.skipIf(!fake)('a closed executor leaves nothing behind, nor does one that c
   expect(said).toMatch(/\nalive 0\n/)
   expect(exitCode).toBe(0)
 })
+
+test.skipIf(!fake)('nor one of which any call fails', () => {
+  const { exitCode, said } = run([join(import.meta.dir, 'cuda-faults.program.ts')])
+  expect({ exitCode, said: said.trim() }).toEqual({ exitCode: 0, said: 'failed often' })
+})

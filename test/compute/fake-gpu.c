@@ -48,10 +48,13 @@ static void count(long objects, int device, long bytes) {
 // ---- Faults.
 
 static int lost[DEVICES], calls;
+static char chosen[100];
+/** As FAKE_FAULT, for what follows in a process that is running; an empty text for none. */
+void fakeGpuFault(const char *asked) { snprintf(chosen, sizeof chosen, "%s", asked), calls = 0, memset(lost, 0, sizeof lost); }
 /** What a call on this thread's device is to answer, if anything but what it does. */
 static int fault(const char *call) {
   if (!current) return NO_CONTEXT;
-  const char *asked = getenv("FAKE_FAULT");
+  const char *asked = *chosen ? chosen : getenv("FAKE_FAULT");
   if (!asked) return OK;
   char which[64];
   int after, status, answer = OK;
@@ -536,11 +539,13 @@ const char *cudnnGetErrorString(int status) { return status == 2000 ? "CUDNN_STA
 static __thread const char *last = "";
 void cudnnGetLastErrorString(char *text, u64 bytes) { snprintf(text, bytes, "%s", last); }
 static int bad(const char *why) { return last = why, 2000; }
-int cudnnCreate(struct Handle **handle) { return *handle = calloc(1, sizeof **handle), count(1, 0, 0), 0; }
+#define CUDNN_MAY_FAIL do { if (current && fault(__func__)) return EXECUTION_FAILED; } while (0)
+int cudnnCreate(struct Handle **handle) { CUDNN_MAY_FAIL; return *handle = calloc(1, sizeof **handle), count(1, 0, 0), 0; }
 int cudnnDestroy(struct Handle *handle) { return free(handle), count(-1, 0, 0), 0; }
-int cudnnSetStream(struct Handle *handle, struct Stream *stream) { return handle->stream = stream, 0; }
+int cudnnSetStream(struct Handle *handle, struct Stream *stream) { CUDNN_MAY_FAIL; return handle->stream = stream, 0; }
 
 int cudnnBackendCreateDescriptor(int type, struct Descriptor **d) {
+  CUDNN_MAY_FAIL;
   if (type == 38) return bad("a device that is not there is not known here");
   *d = calloc(1, sizeof **d);
   (*d)->type = type;
@@ -550,10 +555,11 @@ int cudnnBackendDestroyDescriptor(struct Descriptor *d) {
   for (struct Attribute *a = d->attributes, *next; a; a = next) next = a->next, free(a->data), free(a);
   return free(d), count(-1, 0, 0), 0;
 }
-int cudnnBackendFinalize(struct Descriptor *d) { return d->done ? bad("finalized twice") : (d->done = 1, 0); }
+int cudnnBackendFinalize(struct Descriptor *d) { CUDNN_MAY_FAIL; return d->done ? bad("finalized twice") : (d->done = 1, 0); }
 
 static int sizeOf(int type) { return type == 2 || type == 24 ? 1 : type == 0 || type == 3 || type == 5 || type == 6 || type == 15 ? 8 : 4; }
 int cudnnBackendSetAttribute(struct Descriptor *d, int name, int type, int64_t number, const void *values) {
+  CUDNN_MAY_FAIL;
   if (d->done) return bad("set after finalize");
   struct Attribute *a = malloc(sizeof *a);
   *a = (struct Attribute){ name, number, malloc(number * sizeOf(type)), d->attributes };
@@ -568,6 +574,7 @@ static struct Attribute *find(struct Descriptor *d, int name) {
 static struct Descriptor *link(struct Descriptor *d, int name) { return *(struct Descriptor **)find(d, name)->data; }
 
 int cudnnBackendGetAttribute(struct Descriptor *d, int name, int type, int64_t most, int64_t *number, void *values) {
+  CUDNN_MAY_FAIL;
   if (!d->done && d->type != ENGINECFG && d->type != ENGINE) return bad("read before finalize");
   struct Descriptor **made = values;
   *number = 1;

@@ -41,10 +41,15 @@ export function buildFakeGpu(what: string): FakeGpu | undefined {
   }
 }
 
-/** In a process that runs with the stand-in: things that were made of it and not given back. */
-export function fakeGpuAlive(): number {
-  const library = dlopen(process.env.RNB_CUDA_DRIVER!, {
+/** What the stand-in is asked in a process that runs with it. */
+const asked = () =>
+  dlopen(process.env.RNB_CUDA_DRIVER!, {
     fakeGpuAlive: { args: [], returns: FFIType.i64_fast },
-  })
-  return Number(library.symbols.fakeGpuAlive())
-}
+    fakeGpuFault: { args: [FFIType.ptr], returns: FFIType.void },
+  }).symbols
+
+/** In a process that runs with the stand-in: things that were made of it and not given back. */
+export const fakeGpuAlive = (): number => Number(asked().fakeGpuAlive())
+
+/** In such a process, has a call go wrong from now on: as FAKE_FAULT says, or none where it is empty. */
+export const fakeGpuFault = (fault: string): void => asked().fakeGpuFault(Buffer.from(`${fault}\0`))

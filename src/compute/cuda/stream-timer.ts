@@ -18,8 +18,13 @@ export class StreamTimer {
   readonly #end: CUevent
 
   constructor(readonly stream: CUstream) {
-    this.#start = this.#owner.own(createEvent('time'), destroyEvent)
-    this.#end = this.#owner.own(createEvent('time'), destroyEvent)
+    try {
+      this.#start = this.#owner.own(createEvent('time'), destroyEvent)
+      this.#end = this.#owner.own(createEvent('time'), destroyEvent)
+    } catch (error) {
+      this.#owner.close()
+      throw error
+    }
   }
 
   #once(work: () => void): number {

@@ -101,24 +101,38 @@ export class Tuner {
     const { workspaceBytes, tries } = this.options
     let best: { plan: ConvolutionPlan; ms: number } | undefined
     let tried = 0
-    for (const engine of engines) {
-      if (tried >= tries) break
-      const plan = possible(() => new ConvolutionPlan(graph, engine))
-      if (!plan) continue
-      const limit = best ? best.ms * HOPELESS : Number.POSITIVE_INFINITY
-      const ms =
-        plan.workspaceBytes > workspaceBytes
-          ? undefined
-          : possible(() => this.#timer.time(() => plan.execute(bound), limit))
-      if (ms !== undefined) tried++
-      if (ms === undefined || (best && ms >= best.ms)) {
-        plan.close()
-        continue
+    try {
+      for (const engine of engines) {
+        if (tried >= tries) break
+        const plan = possible(() => new ConvolutionPlan(graph, engine))
+        if (!plan) continue
+        const ms = plan.workspaceBytes > workspaceBytes ? undefined : this.#time(plan, bound, best?.ms)
+        if (ms !== undefined) tried++
+        if (ms === undefined || (best && ms >= best.ms)) {
+          plan.close()
+          continue
+        }
+        best?.plan.close()
+        best = { plan, ms }
       }
+    } catch (error) {
       best?.plan.close()
-      best = { plan, ms }
+      throw error
     }
     return best && { ...best, tried }
+  }
+
+  /**
+   * Milliseconds of one run; undefined if cuDNN cannot do it after all. @param bestMs what it has to compete with
+   * @throws {NativeError} if the device fails: then the plan is closed
+   */
+  #time(plan: ConvolutionPlan, bound: BoundMemory, bestMs = Number.POSITIVE_INFINITY): number | undefined {
+    try {
+      return possible(() => this.#timer.time(() => plan.execute(bound), bestMs * HOPELESS))
+    } catch (error) {
+      plan.close()
+      throw error
+    }
   }
 
   close(): void {
