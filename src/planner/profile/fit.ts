@@ -2,10 +2,12 @@ import type { Arrangement } from '../types.ts'
 import type { Arrivals } from './predictor.ts'
 import type { Profile } from './schema.ts'
 
-/** What a run came to: so many a second, and the middle of their latencies. */
+/** What a run came to: so many a second, the middle of their latencies, and the mean of each step's calls. */
 export interface Figures {
   videosPerS: number
   p50Ms: number
+  /** Undefined of a step whose calls overlap. */
+  callMs: readonly (number | undefined)[]
 }
 
 /** A run in which calls were at work at the same time. */
@@ -30,12 +32,16 @@ export interface Parameter {
 }
 
 /** Rate and median of requests that came one after the other out of a closed loop. @param ms ends and latencies */
-export function figuresOf(ends: readonly number[], latencies: readonly number[]): Figures | undefined {
+export function figuresOf(
+  ends: readonly number[],
+  latencies: readonly number[],
+  callMs: Figures['callMs'],
+): Figures | undefined {
   if (ends.length < 2) return undefined
   const sorted = ends.toSorted((a, b) => a - b)
   const seconds = (sorted.at(-1)! - sorted[0]!) / 1000
   const middle = latencies.toSorted((a, b) => a - b)[latencies.length >> 1]!
-  return seconds > 0 ? { videosPerS: (sorted.length - 1) / seconds, p50Ms: middle } : undefined
+  return seconds > 0 ? { videosPerS: (sorted.length - 1) / seconds, p50Ms: middle, callMs } : undefined
 }
 
 /** Of a run: simulating more of it would only take longer. */
@@ -50,13 +56,13 @@ export function simulatedFigures(
     arrangement: Arrangement,
     arrivals: Arrivals,
   ) => {
-    simulated: { endNs: Float64Array; intendedNs: Float64Array }
+    simulated: { endNs: Float64Array; intendedNs: Float64Array; busyNs: Float64Array; calls: Float64Array }
   },
   { arrangement, concurrency, requests: ran, warmup, seed }: Crowd,
 ): Figures | undefined {
   const requests = Math.min(ran, MOST_SIMULATED)
   const { simulated } = simulate(arrangement, { schedule: new Float64Array(requests), concurrency, seed })
-  const { endNs, intendedNs } = simulated
+  const { endNs, intendedNs, busyNs, calls } = simulated
   const ends: number[] = []
   const latencies: number[] = []
   for (let request = warmup; request < requests; request++) {
@@ -64,7 +70,12 @@ export function simulatedFigures(
     ends.push(endNs[request]! / 1e6)
     latencies.push((endNs[request]! - intendedNs[request]!) / 1e6)
   }
-  return figuresOf(ends, latencies)
+  // One instance for each step.
+  return figuresOf(
+    ends,
+    latencies,
+    Array.from(busyNs, (ns, step) => (calls[step]! > 0 ? ns / 1e6 / calls[step]! : undefined)),
+  )
 }
 
 /** The parameters of a profile, for its steps on the host and on GPUs. They are the profile's own: to set them changes it. */
@@ -74,7 +85,8 @@ export function parametersOf(profile: Profile): Parameter[] {
   const capacity = (name: string, low: number, high: number): Parameter[] =>
     uses(name) ? [{ low, high, of: capacities, name }] : []
   return [
-    ...capacity('cores', 0.3, 2 * profile.about.cores),
+    // Two threads of one core are at least as good as one.
+    ...capacity('cores', profile.about.cores / 2, profile.about.cores),
     ...(steps.some(({ width }) => width > 1) ? [straggling(profile)] : []),
     ...capacity('nvdec', 0.5, 64),
     ...steps
@@ -127,8 +139,10 @@ function distance(profile: Profile, crowds: readonly Crowd[], predict: Predict):
     const predicted = predict(profile, crowd)
     if (!predicted) return sum
     const rate = Math.log(predicted.videosPerS / crowd.measured.videosPerS)
-    const median = Math.log(predicted.p50Ms / crowd.measured.p50Ms)
-    return sum + rate ** 2 + median ** 2 / 2
+    const calls = crowd.measured.callMs.flatMap((ms, step) =>
+      ms === undefined ? [] : [Math.log((predicted.callMs[step] ?? ms) / ms)],
+    )
+    return sum + rate ** 2 + calls.reduce((all, error) => all + error ** 2, 0) / 4
   }, 0)
 }
 

@@ -197,16 +197,19 @@ class Measurement {
     }
   }
 
-  #takeCrowd(
-    { name, arrangement, concurrency }: Experiment,
-    run: ObservedRun,
-    requests: number,
-    seed: number,
-  ) {
+  #takeCrowd(experiment: Experiment, run: ObservedRun, requests: number, seed: number): void {
+    const { name, arrangement, concurrency } = experiment
     const { results } = run
+    const steps = this.#planned(experiment).plan.steps.length
+    const callMs = Array.from({ length: steps }, (_, step) => {
+      // A network on a GPU works at several batches at once: a call is longer than its work.
+      const own = run.calls.filter(call => call.step === step && (step === 0 || call.engine === 'cpu'))
+      return own.length > 0 ? mean(own.map(({ ms }) => ms)) : undefined
+    })
     const measured = figuresOf(
       results.map(({ intended_ms, latency_ms }) => intended_ms + latency_ms),
       results.map(({ latency_ms }) => latency_ms),
+      callMs,
     )
     if (measured)
       this.#crowds.push({
