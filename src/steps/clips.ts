@@ -1,3 +1,4 @@
+import { edenGC } from 'bun:jsc'
 import type { Item } from '../queue/item.ts'
 import { Rng } from '../rng.ts'
 import { openVideo } from '../video/open.ts'
@@ -43,7 +44,11 @@ export function clipsOf(video: Video, options: ClipOptions, seed: number, reques
   return sampleClips(video.frames, { clipFrames: clip_frames, population, weights }, rng)
 }
 
-/** Requests of a thread after which its garbage is collected: a pause of some 20 ms, in place of ever more memory. */
+/**
+ * Requests of a thread after which what is young of its garbage is collected, a pause of a few milliseconds, and all of
+ * it, a pause of some 20 ms: a long time between would be memory that grows until all threads have had theirs.
+ */
+const COLLECT_YOUNG_EVERY = 25
 const COLLECT_EVERY = 400
 let uncollected: number | undefined
 
@@ -51,9 +56,13 @@ let uncollected: number | undefined
 function collectGarbage(worker: number): void {
   // Not all threads at once.
   uncollected ??= (worker * 37) % COLLECT_EVERY
-  if (++uncollected < COLLECT_EVERY) return
-  uncollected = 0
-  Bun.gc(true)
+  uncollected++
+  if (uncollected % COLLECT_YOUNG_EVERY !== 0) return
+  if (uncollected < COLLECT_EVERY) edenGC()
+  else {
+    uncollected = 0
+    Bun.gc(true)
+  }
 }
 
 /**
