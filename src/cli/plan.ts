@@ -138,9 +138,19 @@ class Planning {
   ) {}
 
   /** What runs now finishes what is in flight, and nothing else starts. */
-  stop(): void {
+  readonly #stop = (): void => {
     this.#stopped = true
     this.#runner?.stop()
+  }
+
+  /** From here on people may stop it, and what has been measured is kept. */
+  listen(): void {
+    process.on('SIGINT', this.#stop).on('SIGTERM', this.#stop)
+  }
+
+  /** A signal ends the program at once, as ever. */
+  leave(): void {
+    process.off('SIGINT', this.#stop).off('SIGTERM', this.#stop)
   }
 
   say(line: string): void {
@@ -162,7 +172,11 @@ class Planning {
     const { flags } = this
     const subject = await subjectOf(flags)
     const predictor = await this.#timed('profile', () => this.#predictor(subject))
+    if (this.#stopped) throw new Interrupted()
+    // The search has nothing to keep, and would not hear of a signal before its end.
+    this.leave()
     const planned = await this.#timed('search', () => this.#search(subject, predictor))
+    this.listen()
     const simulated = flags.what_if !== undefined
     const given: Entrant = {
       name: GIVEN,
@@ -320,8 +334,7 @@ function notesOf(flags: PlanFlags, { found, plans }: Planned, proven: Proven | u
  */
 export async function plan(command: readonly string[], flags: PlanFlags): Promise<number> {
   const planning = new Planning(command, flags)
-  const stop = () => planning.stop()
-  process.on('SIGINT', stop).on('SIGTERM', stop)
+  planning.listen()
   try {
     const { document, pipeline, proven } = await planning.run()
     writeJson(join(flags.out, 'pipeline.json'), pipeline)
@@ -337,6 +350,6 @@ export async function plan(command: readonly string[], flags: PlanFlags): Promis
     console.error('rnb: interrupted; what has been measured is kept')
     return EXIT.interrupted
   } finally {
-    process.off('SIGINT', stop).off('SIGTERM', stop)
+    planning.leave()
   }
 }

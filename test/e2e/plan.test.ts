@@ -55,7 +55,7 @@ describe('rnb plan, with the demo on the CPU', () => {
     expect(JSON.parse(run.stdout.toString().trim().split('\n').at(-1)!).requests.completed).toBe(8)
   }, 120_000)
 
-  test('knows the steps from before, and plans for more hosts by simulation alone', () => {
+  test('plans for more hosts by simulation alone', () => {
     const { exitCode, stderr, document } = plan(
       '--budget',
       '14',
@@ -66,7 +66,7 @@ describe('rnb plan, with the demo on the CPU', () => {
       'hosts=100',
     )
     expect(exitCode).toBe(0)
-    expect(stderr).toContain('profile of')
+    expect(stderr).not.toContain('ran plan-1')
     expect(document!.machine).toMatchObject({ hosts: 100, simulated: true })
     expect(document!.goal).toEqual({ rate_per_s: 100, figure: 'p99_ms' })
     expect(document!.proof).toBeNull()
@@ -89,6 +89,27 @@ describe('rnb plan, with the demo on the CPU', () => {
     expect(document!.proof).toBeNull()
     expect(existsSync(join(folder, 'unproven/pipeline.json'))).toBe(true)
   })
+})
+
+test('ends when it is asked to, and keeps what has been measured', async () => {
+  const child = Bun.spawn(
+    [binary, 'plan', '-c', demo.config, '--device', 'cpu', '--out', join(folder, 'stopped'), ...small],
+    {
+      cwd: root,
+      env: { ...process.env, XDG_CACHE_HOME: join(folder, 'other-cache') },
+      stdout: 'ignore',
+      stderr: 'pipe',
+    },
+  )
+  let said = ''
+  const decoder = new TextDecoder()
+  for await (const chunk of child.stderr) {
+    said += decoder.decode(chunk, { stream: true })
+    // The first run has been announced: it is about to start, or at work.
+    if (said.includes('measuring 1 of')) child.kill('SIGINT')
+  }
+  expect(await child.exited).toBe(130)
+  expect(said).toContain('interrupted')
 })
 
 test.each([

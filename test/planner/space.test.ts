@@ -11,7 +11,7 @@ import { usableSpace } from '../../src/planner/search/find.ts'
 import { type Choice, keyOf } from '../../src/planner/space/choice.ts'
 import { coveringStructures } from '../../src/planner/space/cover.ts'
 import { usualLimits } from '../../src/planner/space/limits.ts'
-import type { Space } from '../../src/planner/space/space.ts'
+import { Space } from '../../src/planner/space/space.ts'
 import { templateOf } from '../../src/planner/space/template.ts'
 
 const load = { requests: 4, seed: 0, ratePerS: 1 }
@@ -97,6 +97,19 @@ describe('the space of each pipeline that comes along', () => {
       }),
       { numRuns: 40 },
     )
+  })
+
+  test('splits no video into more parts than it has clips', () => {
+    const segments = (clips: number[]) => {
+      const file = givenFile(loadConfig('config/cpu/whole.json', builtin, 0), {})
+      file.pipeline[0]!.num_clips_population = clips
+      file.pipeline[0]!.num_clips_weights = clips.map(() => 1)
+      const { lists } = new Space(templateOf(file, builtin), usualLimits([], 2))
+      return lists.map(({ structure }) => structure.steps[0]!.segments)
+    }
+    expect(segments([1])).toEqual([1])
+    expect(segments([1, 2])).toEqual([1, 2])
+    expect(segments([15])).toEqual([1, 2, 3])
   })
 
   test('is measured by few of its structures, which have every step that any of them has', () => {

@@ -92,10 +92,17 @@ function placed(steps: readonly Draft[], limits: Limits): StructureStep[][] {
   )
 }
 
+/** The most clips of a video, if the file says: more parts than these there never are. */
+function mostClips([first]: readonly BaseStep[]): number {
+  const population = first?.options.num_clips_population
+  return Array.isArray(population) ? Math.max(...population.map(Number)) : Number.POSITIVE_INFINITY
+}
+
 /** All structures of a pipeline within limits; many of them are none that the program would run. */
 export function structuresOf({ steps }: Template, limits: Limits): Structure[] {
+  const segments = limits.segments.filter(count => count === 1 || count <= mostClips(steps))
   return cut(steps, limits.pieces)
-    .flatMap(cutSteps => limits.segments.map(count => split(cutSteps, count)))
+    .flatMap(cutSteps => segments.map(count => split(cutSteps, count)))
     .filter(draft => draft !== undefined)
     .flatMap(draft => placed(draft, limits))
     .map(structure)
