@@ -40,7 +40,9 @@ function mostJoined(config: Config, step: number, mostBatch: number, joined = ne
   const name = kind.names[0]
   const before = sources.map(source => mostJoined(config, source, mostBatch, joined))
   const own =
-    name === 'batcher' ? Math.max(...groups.map(({ options }) => Number(options.batch ?? 1))) : mostBatch
+    name === 'batcher'
+      ? Math.max(mostBatch, ...groups.map(({ options }) => Number(options.batch ?? 1)))
+      : mostBatch
   const counts = sources.length > 0 && name !== 'aggregator' && !(joined.has(name) && name !== 'batcher')
   joined.add(name)
   return Math.max(1, ...before) * (counts ? own : 1)

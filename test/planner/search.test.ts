@@ -5,7 +5,7 @@ import { findPlan, runsOn, usableSpace } from '../../src/planner/search/find.ts'
 import { type Goal, objectiveOf } from '../../src/planner/search/objective.ts'
 import { keyOf } from '../../src/planner/space/choice.ts'
 import { SyntheticPredictor } from '../../src/planner/synthetic.ts'
-import { chain, everyPlan, narrow } from './spaces.ts'
+import { chain, everyPlan, narrow, sorting } from './spaces.ts'
 
 const time = fc.oneof(
   fc.integer({ min: 1, max: 12 }),
@@ -50,8 +50,10 @@ describe('the search', () => {
         }),
         goal,
         fc.nat(),
-        ([loader, population, networks], wide, { cores, ...gpu }, goal, seed) => {
-          const template = chain({ ...loader, ...population }, ...networks)
+        fc.boolean(),
+        ([loader, population, networks], wide, { cores, ...gpu }, goal, seed, sorts) => {
+          const plain = chain({ ...loader, ...population }, ...networks)
+          const template = sorts ? sorting(plain) : plain
           const limits = { ...narrow, ...wide }
           const predictor = new SyntheticPredictor({ gpus: limits.gpus.length, gpu, host: { cores } })
           const { space } = usableSpace(template, limits, runsOn(predictor))

@@ -27,6 +27,9 @@ export function chain(loader: object, ...networks: object[]): Template {
   )
 }
 
+/** The same behind a batcher for small videos, which a plan may keep or leave out. */
+export const sorting = (template: Template): Template => ({ ...template, batcher: true })
+
 /** A space with next to no choice in it, to be widened. */
 export const narrow: Limits = {
   gpus: [],

@@ -80,7 +80,7 @@ export class Bounds {
       for (const [resource, ms] of Object.entries(gpu)) costs[`GPU ${resource}${PLACE}${alike.place}`] = ms
       for (const [resource, ms] of Object.entries(host)) costs[`host ${resource}`] = ms
       if (instances !== undefined) {
-        servers[name] = instances * threads * alike.gpus
+        servers[name] = instances * this.space.groups(choice, step) * threads * alike.gpus
         costs[name] = threadMs
       }
       return { name, costs }
@@ -90,7 +90,8 @@ export class Bounds {
   /** Of a choice, with its options of the first step decided in each way that is open. */
   #demandsOf(choice: Choice, step: number, device: number): Demand[] {
     const { inFlight, cpuDecoders, batches } = this.space.of(choice)
-    const mostBatch = choice.batch === undefined ? Math.max(...batches) : batches[choice.batch]!
+    const batch = choice.batch ?? batches.indexOf(Math.max(...batches))
+    const mostBatch = batches[batch]!
     const each = (chosen: number | undefined, values: readonly unknown[]) =>
       chosen !== undefined ? [chosen] : step === 0 ? values.map((_, i) => i) : [0]
     return each(choice.inFlight, inFlight).flatMap(flight =>
@@ -101,7 +102,7 @@ export class Bounds {
         const key = JSON.stringify([structure, step, device, mostBatch, options])
         const known = this.#demands.get(key)
         if (known) return known
-        const { config } = this.space.arrangement(this.space.simplest(structure, options))
+        const { config } = this.space.arrangement(this.space.simplest(structure, options, batch))
         const made = this.predictor.demand({ config, step, device, mostBatch }, this.load)
         this.#demands.set(key, made)
         return made

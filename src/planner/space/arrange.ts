@@ -46,12 +46,14 @@ function stepOf(decided: Decided, index: number): StepInput {
   if (queues.kind === 'chosen' && group.out_queues && group.out_queues.length > 1)
     group.queue_selector = queues.selector
   const own = devices[index]!
+  const sorting = structure.sorts && index < 2 ? sorted(decided, index, own) : undefined
   const groups: GroupInput[] =
-    index === 0
+    sorting ??
+    (index === 0
       ? [{ ...group, gpus: [...own] }]
       : apart(index)
         ? gpusOf(own).map((gpu, queue) => ({ ...group, gpus: own.filter(d => d === gpu), in_queue: queue }))
-        : [{ ...group, gpus: [...own], in_queue: 0 }]
+        : [{ ...group, gpus: [...own], in_queue: 0 }])
   return {
     model,
     ...(name !== undefined && { name }),
@@ -63,6 +65,22 @@ function stepOf(decided: Decided, index: number): StepInput {
     ...(readers.length > 0 && { num_shared_tensors: Math.max(slots ?? 0, slotsOf(decided, index, readers)) }),
     ...(segments > 1 && { num_segments: segments }),
   }
+}
+
+/** Clips from which on the selector large-small calls a video large, where the file does not say how many there are. */
+const LARGE = 15
+
+/** The first step sends small and large videos to different instances of the batcher, which join the small ones. */
+function sorted({ structure, batch }: Decided, index: number, own: readonly number[]): GroupInput[] {
+  const gpus = [...own]
+  if (index === 1)
+    return [
+      { gpus, in_queue: 0, out_queues: [0], batch },
+      { gpus, in_queue: 1, out_queues: [0] },
+    ]
+  const { num_clips_population: population } = structure.steps[0]!.options
+  const most = Array.isArray(population) ? Math.max(...population.map(Number)) : LARGE
+  return [{ gpus, out_queues: [0, 1], queue_selector: 'large-small', clip_threshold: most }]
 }
 
 /** Queues that a step's instances put into: what its readers take from, of which several take from as many. */
@@ -84,7 +102,7 @@ export function arrange(head: Omit<PipelineFile, 'pipeline'>, decided: Decided):
   const { structure, batch, delayMs, queues, queueSize } = decided
   return {
     config: { ...head, pipeline: structure.steps.map((_, step) => stepOf(decided, step)) },
-    batch,
+    batch: structure.sorts ? 1 : batch,
     maxBatchDelayMs: delayMs,
     perGpuQueue: queues.kind === 'per-gpu',
     queueSize,

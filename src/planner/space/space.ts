@@ -64,7 +64,7 @@ export class Space {
       roles: product(onGpus.map(() => places(replicas + 1).reverse())),
       inFlight: structure.decodes.inFlight ? inFlight : [undefined],
       cpuDecoders: structure.decodes.cpuDecoders ? cpuDecoders : [undefined],
-      batches: batching ? batches : [1],
+      batches: structure.sorts ? joining(batches) : batching ? batches : [1],
     }
   }
 
@@ -88,6 +88,11 @@ export class Space {
     if (choice.cpu !== undefined) for (const [i, s] of onCpu.entries()) counts[s] = cpu[choice.cpu]![i]!
     for (const role of choice.roles) for (const [i, s] of onGpus.entries()) counts[s]! += roles[role]![i]!
     return counts
+  }
+
+  /** Groups of a step's instances, each of which has as many: a batcher's for small videos and for large ones. */
+  groups(choice: Choice, step: number): number {
+    return this.of(choice).structure.sorts && step === 1 ? 2 : 1
   }
 
   /** Choices with one thing more decided; undefined if all is. */
@@ -126,6 +131,8 @@ export class Space {
     const queues: Queues[] = [{ kind: 'one' }]
     if (used < 2 || !toGpus) return queues
     if (among && this.limits.perGpuQueues) queues.push({ kind: 'per-gpu' })
+    // Its own selector says which queue an item takes.
+    if (structure.sorts) return queues
     for (const selector of this.limits.selectors) queues.push({ kind: 'chosen', selector })
     return queues
   }
@@ -158,6 +165,7 @@ export class Space {
   simplest(
     structure: number,
     { inFlight, cpuDecoders }: Required<Pick<Choice, 'inFlight' | 'cpuDecoders'>>,
+    batch = 0,
   ): Choice {
     const { cpu, roles } = this.lists[structure]!
     const least = (lists: readonly number[][]) =>
@@ -166,7 +174,7 @@ export class Space {
     const none = roles.findIndex(counts => counts.every(count => count === 0))
     const gpus = this.gpus({ structure, roles: [] })
     const placed = places(gpus).map(g => (g === 0 ? one : none))
-    return { structure, cpu: least(cpu), roles: placed, inFlight, cpuDecoders, batch: 0, delay: 0, queues: 0 }
+    return { structure, cpu: least(cpu), roles: placed, inFlight, cpuDecoders, batch, delay: 0, queues: 0 }
   }
 
   /** Plans in the space, at most: fewer are such that the program would run them. */
@@ -223,6 +231,12 @@ export class Space {
       ...others('queues', this.queuesOf(choice).length),
     ]
   }
+}
+
+/** Sizes of batches of those who do nothing else. */
+const joining = (batches: readonly number[]): readonly number[] => {
+  const more = batches.filter(batch => batch > 1)
+  return more.length > 0 ? more : [2]
 }
 
 const smaller = (a: readonly number[], b: readonly number[]): boolean =>

@@ -12,6 +12,8 @@ export interface StructureStep extends BaseStep {
 /** The steps of a plan, before it is said how many instances they have. */
 export interface Structure {
   steps: StructureStep[]
+  /** Small videos are joined by a batcher, and large ones pass it: the network takes what comes. */
+  sorts: boolean
   /** Whether the first step has options of its own for a GPU's decoders. */
   decodes: { inFlight: boolean; cpuDecoders: boolean }
 }
@@ -73,6 +75,19 @@ function split(steps: readonly BaseStep[], segments: number): Draft[] | undefine
   return [...whole(steps).map((step, s) => (s === 0 ? { ...step, segments } : step)), join]
 }
 
+/** The steps with a batcher behind the first. */
+function withBatcher(steps: readonly BaseStep[]): BaseStep[] {
+  const [first, ...others] = steps
+  const batcher: BaseStep = {
+    model: 'batcher',
+    kind: 'batcher',
+    options: {},
+    sources: [0],
+    onGpus: first!.onGpus,
+  }
+  return [first!, batcher, ...others].map((step, s) => ({ ...step, sources: s === 0 ? [] : [s - 1] }))
+}
+
 /** All ways to put the steps on GPUs or on the CPU; pieces of one network go together. */
 function placed(steps: readonly Draft[], limits: Limits): StructureStep[][] {
   const placesOf = ({ kind, onGpus }: Draft): readonly StructureStep['place'][] => {
@@ -85,8 +100,12 @@ function placed(steps: readonly Draft[], limits: Limits): StructureStep[][] {
     (done, step) =>
       done.flatMap(before => {
         const last = before.at(-1)
-        const together = last?.kind === 'network' && step.kind === 'network'
-        return (together ? [last.place] : placesOf(step)).map(place => [...before, { ...step, place }])
+        // A batcher joins what lies where it was made.
+        const together = (last?.kind === 'network' && step.kind === 'network') || step.kind === 'batcher'
+        return (together && last ? [last.place] : placesOf(step)).map(place => [
+          ...before,
+          { ...step, place },
+        ])
       }),
     [[]],
   )
@@ -99,10 +118,11 @@ function mostClips([first]: readonly BaseStep[]): number {
 }
 
 /** All structures of a pipeline within limits; many of them are none that the program would run. */
-export function structuresOf({ steps }: Template, limits: Limits): Structure[] {
-  const segments = limits.segments.filter(count => count === 1 || count <= mostClips(steps))
-  return cut(steps, limits.pieces)
-    .flatMap(cutSteps => segments.map(count => split(cutSteps, count)))
+export function structuresOf({ steps, batcher }: Template, limits: Limits): Structure[] {
+  const segments = [...new Set(limits.segments.map(count => Math.min(count, mostClips(steps))))]
+  const pieces = cut(steps, limits.pieces)
+  const sorted = batcher && steps.length > 1 ? pieces.map(withBatcher).map(whole) : []
+  return [...pieces.flatMap(cutSteps => segments.map(count => split(cutSteps, count))), ...sorted]
     .filter(draft => draft !== undefined)
     .flatMap(draft => placed(draft, limits))
     .map(structure)
@@ -111,5 +131,9 @@ export function structuresOf({ steps }: Template, limits: Limits): Structure[] {
 function structure(steps: StructureStep[]): Structure {
   const { kind, place } = steps[0]!
   const inFlight = place === 'gpu' && (kind === 'loader' || kind === 'synthetic-loader')
-  return { steps, decodes: { inFlight, cpuDecoders: inFlight && kind === 'loader' } }
+  return {
+    steps,
+    sorts: steps[1]?.kind === 'batcher',
+    decodes: { inFlight, cpuDecoders: inFlight && kind === 'loader' },
+  }
 }

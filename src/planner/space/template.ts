@@ -26,6 +26,8 @@ export interface BaseStep {
 export interface Template {
   head: Omit<PipelineFile, 'pipeline'>
   steps: BaseStep[]
+  /** Whether the file joins small videos by a batcher behind the first step, and lets large ones pass: a plan may do so, too. */
+  batcher: boolean
 }
 
 const OPTIONS_OF_PLANS: Readonly<Record<string, readonly string[]>> = {
@@ -111,8 +113,12 @@ export function templateOf(file: PipelineFile, registry: Registry): Template {
   const { pipeline: _, ...head } = file
   const config = checkConfig(file, registry, { name: file.name ?? 'the pipeline', folder: '/' })
   const chain = isChain(config.steps)
-  // In a chain, which videos are joined to batches is the plan's to choose: networks do it.
+  // In a chain, which videos are joined to batches, and by whom, is the plan's to choose.
   const kept = [...config.steps.keys()].filter(s => !(chain && config.steps[s]!.kind.names[0] === 'batcher'))
   const steps = kept.map(step => baseStep(file, config, step))
-  return { head, steps: chain ? joinCuts(joinSegments(steps)) : steps }
+  return {
+    head,
+    steps: chain ? joinCuts(joinSegments(steps)) : steps,
+    batcher: chain && config.steps[1]?.kind.names[0] === 'batcher',
+  }
 }
