@@ -1,6 +1,8 @@
 import { mkdirSync } from 'node:fs'
-import { cpus } from 'node:os'
+import { cpus, totalmem } from 'node:os'
 import { join } from 'node:path'
+import { describeDevice } from '../../ffi/cuda/device.ts'
+import { gpuUse } from '../../ffi/nvml.ts'
 import { UsageError } from '../errors.ts'
 import { builtin } from '../pipeline/builtin.ts'
 import { loadConfig } from '../pipeline/config.ts'
@@ -9,6 +11,7 @@ import { withModules } from '../pipeline/modules.ts'
 import type { Registry } from '../pipeline/registry.ts'
 import { documentOf, GIVEN, type PlanDocument, planName } from '../planner/document.ts'
 import { givenFile } from '../planner/given.ts'
+import { type Memory, withinMemory } from '../planner/memory.ts'
 import { planOf } from '../planner/plan-of.ts'
 import { type Planned, planFor } from '../planner/planning.ts'
 import { makeProfile } from '../planner/profile/make.ts'
@@ -70,6 +73,14 @@ function gpusOf({ gpus, device, what_if }: PlanFlags): number[] {
       'plan: --what-if gpus=N goes from what was measured on a GPU, and there is none here',
     )
   return gpus ?? Array.from({ length: count }, (_, gpu) => gpu)
+}
+
+/** Memory that slots may take: what the GPU with the least of it has free, and all of the host's. */
+function memoryOf(gpus: readonly number[]): Memory {
+  // Of more GPUs than there are, each is as those.
+  const here = gpus.filter(gpu => gpu < detectHost().gpus)
+  const free = here.map(gpu => gpuUse(describeDevice(gpu).uuid).memory.free)
+  return { host: totalmem(), ...(free.length > 0 && { gpu: Math.min(...free) }) }
 }
 
 function limitsOf(flags: PlanFlags, gpus: readonly number[]): Limits {
@@ -253,11 +264,17 @@ class Planning {
     })
     if (!profile) throw new Interrupted()
     const machine = machineOf(profile, host.gpus)
-    return new ProfilePredictor(profile, {
+    const predictor = new ProfilePredictor(profile, {
       registry,
       machine,
       ...(file.weights !== undefined && { weights: file.weights }),
     })
+    return withinMemory(
+      predictor,
+      memoryOf(limits.gpus),
+      (arrangement, { gpus }) =>
+        planOf(arrangement, { requests: 1, seed: 0, ratePerS: 1 }, { ...host, gpus }).plan,
+    )
   }
 
   #search({ template, limits }: Subject, predictor: Predictor): Planned {
