@@ -17,6 +17,7 @@ import { type Planned, planFor } from '../planner/planning.ts'
 import { makeProfile } from '../planner/profile/make.ts'
 import { networkReader } from '../planner/profile/networks.ts'
 import { machineOf, ProfilePredictor } from '../planner/profile/predictor.ts'
+import type { Profile } from '../planner/profile/schema.ts'
 import { type Entrant, type Proven, prove, WARM_UP } from '../planner/proof/prove.ts'
 import { usableSpace } from '../planner/search/find.ts'
 import { coveringStructures } from '../planner/space/cover.ts'
@@ -39,6 +40,8 @@ const ENTRANTS = 4
 const TOLERANCE = 0.01
 /** Requests that plans are tried with, for each GPU, and at the least. */
 const REQUESTS = 500
+/** Half a confidence interval of a mean, relative to it, that people should hear of. */
+const WIDE = 0.05
 /** RnB's, and the program's. */
 const QUEUE_SIZE = 500
 const GIVEN_DELAY_MS = 5
@@ -141,6 +144,7 @@ class Planning {
   readonly #began = performance.now()
   readonly #seconds: Record<string, number> = {}
   #runner: Runner | undefined
+  #profiled: string[] = []
   #stopped = false
 
   constructor(
@@ -223,7 +227,7 @@ class Planning {
       proven,
       file,
       seconds: this.#seconds,
-      notes: notesOf(flags, planned, proven),
+      notes: [...notesOf(flags, planned, proven), ...this.#profiled],
       warmup: WARM_UP,
     })
     return { document, pipeline: document.winner.arrangement.config, proven }
@@ -263,6 +267,7 @@ class Planning {
       },
     })
     if (!profile) throw new Interrupted()
+    this.#profiled = notesOfProfile(profile)
     const machine = machineOf(profile, host.gpus)
     const predictor = new ProfilePredictor(profile, {
       registry,
@@ -319,6 +324,21 @@ const summary = ({ config }: Arrangement): string =>
   config.pipeline
     .map(({ model, queue_groups }) => `${model} x ${queue_groups.flatMap(({ gpus }) => gpus).length}`)
     .join(', ')
+
+/** How well the steps are known, where that is not as well as wanted. */
+function notesOfProfile({ measured: { left, widestInterval } }: Profile): string[] {
+  const wide = widestInterval === null || widestInterval > WIDE
+  const known =
+    widestInterval === null ? 'some from a single call' : `within ${(100 * widestInterval).toFixed(0)} %`
+  return [
+    ...(left.length > 0
+      ? [`no time was left to measure ${left.join(', ')}: a larger --budget, or the same command again, does`]
+      : []),
+    ...(wide
+      ? [`means of calls are known with 95 % confidence only ${known}: predictions are no better`]
+      : []),
+  ]
+}
 
 /** What limits the meaning of a plan. */
 function notesOf(flags: PlanFlags, { found, plans }: Planned, proven: Proven | undefined): string[] {
