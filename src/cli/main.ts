@@ -5,7 +5,7 @@ import { hasModules } from '../steps/user/module.ts'
 import { VERSION } from '../version.ts'
 import { checkRunFlags, normaliseArguments, number, STALL_MS, text } from './arguments.ts'
 import { EXIT } from './exit.ts'
-import { checkPlanFlags, planFlags } from './plan-flags.ts'
+import { planFlags } from './plan-flags.ts'
 import { ownCommand, sweepFlags, sweptFlags } from './sweep-flags.ts'
 
 /** Flags that `run` and `infer` share: where videos, weights and labels come from, and where results go. */
@@ -294,7 +294,10 @@ function commandLine(argv: string[], status: { code: number }): Argv {
       'find the best way to place a pipeline on this host: measure, search, run the best, write a pipeline file and a report',
       parser => planFlags(parser as Argv),
       async flags => {
-        const { plan } = await import('./plan.ts')
+        const [{ plan }, { checkPlanFlags }] = await Promise.all([
+          import('./plan.ts'),
+          import('./plan-request.ts'),
+        ])
         status.code = await plan(ownCommand(), checkPlanFlags(flags))
       },
     )

@@ -29,7 +29,7 @@ import { writeFileAtomic } from '../results/atomic-file.ts'
 import { Runner } from '../sweep/runner.ts'
 import { VERSION } from '../version.ts'
 import { EXIT } from './exit.ts'
-import { goalOf, type PlanFlags } from './plan-flags.ts'
+import { goalOf, type PlanFlags } from './plan-request.ts'
 
 /** Of the time: for measuring the steps, and for the search; the rest is for the proof. */
 const FOR_PROFILE = 0.4
