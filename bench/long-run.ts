@@ -43,6 +43,44 @@ const residentMib = (pid: number): number => {
   return Math.round(Number(/VmRSS:\s+(\d+)/.exec(status)?.[1] ?? 0) / MIB)
 }
 
+/**
+ * What is resident, by kind of mapping. Anonymous memory goes by the reservation that it lies in, a chain of mappings without a gap:
+ * its size tells whose it is (a C library's arena 64 MiB, room for code 1 GiB, ...).
+ */
+function residentByKind(pid: number): Map<string, number> {
+  const kinds = new Map<string, number>()
+  const add = (kind: string, kib: number) => kinds.set(kind, (kinds.get(kind) ?? 0) + kib / MIB)
+  let chain = { from: 0, to: 0, kib: 0, code: 0 }
+  const end = () => {
+    const mib = Math.ceil((chain.to - chain.from) / 2 ** 20)
+    const rounded = 2 ** Math.ceil(Math.log2(Math.max(1, mib)))
+    add(`anonymous, of at most ${rounded} MiB`, chain.kib)
+    add('code made at run time', chain.code)
+    chain = { from: 0, to: 0, kib: 0, code: 0 }
+  }
+  const mappings = readFileSync(`/proc/${pid}/smaps`, 'utf8').split(/^(?=[0-9a-f]+-[0-9a-f]+ )/m)
+  for (const mapping of mappings) {
+    const [, from, to, mode, path] = /^(\S+)-(\S+) (\S+) \S+ \S+ \S+ *(.*)$/m.exec(mapping) ?? []
+    if (from === undefined) continue
+    const kib = Number(/^Rss:\s+(\d+)/m.exec(mapping)?.[1] ?? 0)
+    const [begin, limit] = [from, to!].map(hex => Number.parseInt(hex, 16))
+    if (path !== '' || mode!.endsWith('s')) {
+      end()
+      add(mode!.endsWith('s') ? 'shared' : path!.startsWith('[') ? path! : 'files', kib)
+      continue
+    }
+    if (begin !== chain.to) {
+      end()
+      chain.from = begin!
+    }
+    chain.to = limit!
+    if (mode!.includes('x')) chain.code += kib
+    else chain.kib += kib
+  }
+  end()
+  return kinds
+}
+
 const gpuMib = (): number | undefined => {
   if (Bun.which('nvidia-smi') === null) return undefined
   const { stdout } = Bun.spawnSync([
@@ -86,12 +124,15 @@ const watch = setInterval(() => {
 
 const samples: { results: number; rss_mib: number; gpu_mib?: number }[] = []
 let results = 0
+const kinds: Map<string, number>[] = []
 let summary: { throughput?: unknown } | undefined
 for await (const line of createInterface({ input: Readable.fromWeb(child.stdout as never) })) {
   const { type, ...rest } = JSON.parse(line) as { type: string }
   if (type === 'summary') summary = rest
   else if (type === 'result' || type === 'error') {
-    if (++results % Number(options.every) !== 0) continue
+    if (++results === Number(options.from) || results % (10 * Number(options.every)) === 0)
+      kinds.push(residentByKind(child.pid))
+    if (results % Number(options.every) !== 0) continue
     const gpu = gpuMib()
     samples.push({ results, rss_mib: residentMib(child.pid), ...(gpu !== undefined && { gpu_mib: gpu }) })
   }
@@ -111,6 +152,14 @@ for (const { name, user_s, system_s } of threads.values()) {
 const after = samples.filter(sample => sample.results >= Number(options.from))
 const growth = (of: 'rss_mib' | 'gpu_mib') =>
   after.length < 2 ? undefined : Math.max(...after.map(s => s[of] ?? 0)) - (after[0]![of] ?? 0)
+/** By kind: MiB at --from, and how much more there is later, at the last look. */
+const grown = [...(kinds.at(-1) ?? [])]
+  .map(([kind, mib]) => ({
+    kind,
+    from_mib: kinds[0]!.get(kind) ?? 0,
+    growth_mib: mib - (kinds[0]!.get(kind) ?? 0),
+  }))
+  .sort((a, b) => b.growth_mib - a.growth_mib)
 const used = [...byName].sort(([, a], [, b]) => b.user_s + b.system_s - a.user_s - a.system_s).slice(0, 12)
 report({
   benchmark: 'long-run',
@@ -120,11 +169,14 @@ report({
     throughput: summary?.throughput,
     growth: { from: Number(options.from), rss_mib: growth('rss_mib'), gpu_mib: growth('gpu_mib') },
     samples,
+    kinds: grown,
     threads: Object.fromEntries(used),
   },
   table: [
     ['results', 'host MiB', 'GPU MiB'],
     ...samples.map(({ results, rss_mib, gpu_mib }) => [results, rss_mib, gpu_mib ?? '-'].map(String)),
+    ['memory', `MiB at ${options.from}`, 'then more'],
+    ...grown.map(({ kind, from_mib, growth_mib }) => [kind, from_mib.toFixed(1), growth_mib.toFixed(1)]),
     ['thread', 'user s', 'system s'],
     ...used.map(([name, { threads, user_s, system_s }]) => [
       `${name.trim()} (${threads})`,

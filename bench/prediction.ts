@@ -81,6 +81,8 @@ const caseOptions: CaseOptions = {
   queueSize: 20_000,
 }
 const deviceFlag = device < 0 ? 'cpu' : 'cuda'
+// Else a compiled executable acts as `bun`.
+delete process.env.BUN_BE_BUN
 const command = [resolve(options.rnb)]
 
 async function profileOf() {

@@ -42,7 +42,8 @@ function run(traced: boolean): SummaryLine {
       ...['--telemetry-ms', '100'],
       ...positionals,
     ],
-    { cwd: root },
+    // Without what makes a compiled executable act as `bun`.
+    { cwd: root, env: { ...process.env, BUN_BE_BUN: undefined } },
   )
   if (exitCode !== 0) throw new Error(`exit ${exitCode}: ${stderr}`)
   return JSON.parse(stdout.toString().trim().split('\n').at(-1)!) as SummaryLine
