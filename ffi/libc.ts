@@ -3,6 +3,7 @@ import { dlopen, FFIType, ptr } from 'bun:ffi'
 const CLOCK_MONOTONIC = 1
 const { symbols } = dlopen('libc.so.6', {
   clock_gettime: { args: [FFIType.i32, FFIType.ptr], returns: FFIType.i32 },
+  setenv: { args: [FFIType.ptr, FFIType.ptr, FFIType.i32], returns: FFIType.i32 },
   nice: { args: [FFIType.i32], returns: FFIType.i32 },
 })
 const timespec = new BigInt64Array(new ArrayBuffer(16))
@@ -26,4 +27,18 @@ export function monotonicNs(): number {
  */
 export function beNicer(by: number): void {
   symbols.nice(by)
+}
+
+/** What is set stays. */
+const KEEP = 0
+
+/** As C has texts: UTF-8, and a zero at the end. */
+const cText = (value: string): Uint8Array<ArrayBuffer> => new TextEncoder().encode(`${value}\0`)
+
+/**
+ * Sets a variable that libraries look for in the process's environment, which `process.env` is a copy of, unless it is set
+ * (setenv(3)). To be called before a library that reads it starts: later, another thread may be reading.
+ */
+export function environmentDefault(name: string, value: string): void {
+  symbols.setenv(cText(name), cText(value), KEEP)
 }

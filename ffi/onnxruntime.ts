@@ -1,6 +1,7 @@
-import { CString, dlopen, type FFIFunction, FFIType, linkSymbols, type Pointer, ptr, read } from 'bun:ffi'
+import { CString, type FFIFunction, FFIType, linkSymbols, type Pointer, ptr, read } from 'bun:ffi'
 import { LibraryError, NativeError } from './error.ts'
 import { keep } from './keep.ts'
+import { environmentDefault } from './libc.ts'
 import { type LibrarySearch, openLibrary } from './library.ts'
 import { memoryFile } from './memory-file.ts'
 import { embeddedOnnxRuntime } from './onnxruntime-embedded.ts'
@@ -104,17 +105,10 @@ function text(value: string): Uint8Array<ArrayBuffer> {
 
 /**
  * Since 1.29 the official library reports what it runs to its makers over the network, keeps what it has not sent yet
- * in the home folder, and logs to /tmp, unless this variable is set when it starts. It looks at the process's
- * environment, which `process.env` is a copy of.
+ * in the home folder, and logs to /tmp, unless this variable is set when it starts.
  */
 function forbidTelemetry(): void {
-  const { getenv, setenv } = dlopen('libc.so.6', {
-    getenv: { args: [pointer], returns: pointer },
-    setenv: { args: [pointer, pointer, i32], returns: i32 },
-  }).symbols
-  const name = text('ORT_DISABLE_TELEMETRY')
-  // Written once: other threads may be reading the environment.
-  if (getenv(name) === null) setenv(name, text('1'), 1)
+  environmentDefault('ORT_DISABLE_TELEMETRY', '1')
 }
 
 /** Memory that C writes a pointer into. */

@@ -1,4 +1,5 @@
 import { type Library, type Pointer, ptr } from 'bun:ffi'
+import { environmentDefault } from '../libc.ts'
 import { openLibrary } from '../library.ts'
 import { check } from './check.ts'
 import { SYSTEM_FOLDERS } from './folders.ts'
@@ -23,12 +24,19 @@ export function libcuda(): Libcuda {
   return opened
 }
 
+/**
+ * Hardware queues that streams are spread over, 8 by default: streams that share one wait for each other, and a loader alone has
+ * a stream for each of its threads (CUDA C++ Programming Guide, "CUDA Environment Variables").
+ */
+const MOST_CONNECTIONS = '32'
+
 let started: Libcuda['symbols'] | undefined
 
 /** The driver's calls, ready to be used. @throws {NativeError} if the driver does not start */
 export function cuda(): Libcuda['symbols'] {
   if (started === undefined) {
     const { symbols } = libcuda()
+    environmentDefault('CUDA_DEVICE_MAX_CONNECTIONS', MOST_CONNECTIONS)
     check('cuInit', symbols.cuInit(0))
     started = symbols
   }
@@ -48,4 +56,5 @@ export const out2 = (out + 8) as Pointer
 export const outWord = (): number => words[0]!
 export const outFloat = (): number => floats[0]!
 export const outNumber = (): number => Number(wide[0])
+export const outWord2 = (): number => words[2]!
 export const outNumber2 = (): number => Number(wide[1])

@@ -6,13 +6,26 @@ import {
   CUDA_ERROR_NOT_READY,
   CUDA_SUCCESS,
 } from './constants.ts'
-import { cuda, out, outFloat, outNumber } from './library.ts'
+import { cuda, out, out2, outFloat, outNumber, outWord2 } from './library.ts'
 import type { CudaCall } from './symbols.ts'
 import type { CUevent, CUstream } from './types.ts'
 
-/** A stream of this thread's device, which does not wait for the default stream. @throws {NativeError} */
-export function createStream(): CUstream {
-  check('cuStreamCreate', cuda().cuStreamCreate(out, CU_STREAM_NON_BLOCKING))
+/** The priority of streams that have none; the smaller, the more urgent. */
+const COMMON = 0
+
+function mostUrgent(): number {
+  check('cuCtxGetStreamPriorityRange', cuda().cuCtxGetStreamPriorityRange(out, out2))
+  return outWord2()
+}
+
+/**
+ * A stream of this thread's device, which does not wait for the default stream.
+ * @param priority - where the GPU has room for a block of either, an `urgent` stream's kernels come before a `common` one's
+ * @throws {NativeError}
+ */
+export function createStream(priority: 'common' | 'urgent' = 'common'): CUstream {
+  const value = priority === 'urgent' ? mostUrgent() : COMMON
+  check('cuStreamCreateWithPriority', cuda().cuStreamCreateWithPriority(out, CU_STREAM_NON_BLOCKING, value))
   return outNumber() as CUstream
 }
 

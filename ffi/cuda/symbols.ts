@@ -45,7 +45,8 @@ export const CUDA = {
   cuMemsetD8Async: of(ptr, u8, u64, ptr),
   cuMemsetD32Async: of(ptr, u32, u64, ptr),
 
-  cuStreamCreate: of(ptr, u32),
+  cuCtxGetStreamPriorityRange: of(ptr, ptr),
+  cuStreamCreateWithPriority: of(ptr, u32, i32),
   cuStreamDestroy_v2: of(ptr),
   cuStreamSynchronize: of(ptr),
   cuStreamQuery: of(ptr),

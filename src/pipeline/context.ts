@@ -32,9 +32,10 @@ export class WorkerGpu {
   readonly context: DeviceContext
   readonly stream: CUstream
 
-  constructor(device: number) {
+  /** @param kind - of the step: what a loader asks for is little, and engines and other steps wait for it */
+  constructor(device: number, kind: string) {
     this.context = retainContext(device)
-    this.stream = createStream()
+    this.stream = createStream(kind === 'loader' ? 'urgent' : 'common')
   }
 
   close(): void {

@@ -91,7 +91,8 @@ class Runner {
     this.#ends = new Ends(this.#ledger, plan.steps, permitsOf(shared))
     // A driver may hang where it is first asked for something.
     this.#calls.begin('create', monotonicNs())
-    this.#gpu = instance.device === CPU ? undefined : new WorkerGpu(instance.device)
+    const { sources, readers, segments, kind, name } = plan.steps[instance.step]!
+    this.#gpu = instance.device === CPU ? undefined : new WorkerGpu(instance.device, kind)
     this.#work = this.#gpu && shared.recorded ? new GpuCalls(threadOf(shared, instance, worker)) : undefined
     this.#memory = new InstanceMemory(shared, instance, this.#gpu)
     this.#input = new Ring(shared.queues[instance.inQueue]!)
@@ -102,7 +103,6 @@ class Runner {
     this.#results = new Ring(shared.results)
     this.#received = new Int32Array(queueWords(plan.queues[instance.inQueue]!))
     this.#sent = new Int32Array(Math.max(1, ...instance.outQueues.map(id => queueWords(plan.queues[id]!))))
-    const { sources, readers, segments, kind, name } = plan.steps[instance.step]!
     this.#what = name ?? kind
     this.#mostSegments = segments
     this.#readers = readers.length

@@ -3,8 +3,8 @@ import { allocate, allocatePinned, free, freePinned, upload } from '../../ffi/cu
 import type { CUstream, DevicePointer, PinnedPointer } from '../../ffi/cuda/types.ts'
 import type { Fence } from '../video/nvdec/mapped.ts'
 
-/** Frames that can be on their way at once. */
-const FRAMES = 4
+/** Frames that can be on their way at once: those of a clip. */
+const FRAMES = 8
 
 interface Room {
   bytes: number

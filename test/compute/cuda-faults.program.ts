@@ -10,7 +10,7 @@ const INVALID_VALUE = 1
 const CALLS = {
   cuda: [
     'cuMemAlloc_v2',
-    'cuStreamCreate',
+    'cuStreamCreateWithPriority',
     'cuStreamSynchronize',
     'cuEventCreate',
     'cuEventRecord',

@@ -245,8 +245,13 @@ int cuMemsetD32Async(void *to, u32 value, u64 words, struct Stream *stream) {
 
 // ---- Streams and events.
 
-int cuStreamCreate(struct Stream **stream, u32 flags) {
+int cuCtxGetStreamPriorityRange(int *least, int *greatest) {
   MAY_FAIL;
+  return *least = 0, *greatest = -5, OK;
+}
+int cuStreamCreateWithPriority(struct Stream **stream, u32 flags, int priority) {
+  MAY_FAIL;
+  if (priority < -5 || priority > 0) return INVALID_VALUE;
   *stream = calloc(1, sizeof **stream);
   (*stream)->context = current;
   return count(1, 0, 0), OK;

@@ -54,7 +54,7 @@ describe.skipIf(!haveGcc)('calls of the driver', () => {
       'cuDeviceGet',
       'cuDevicePrimaryCtxRetain',
       'cuCtxSetCurrent',
-      'cuStreamCreate',
+      'cuStreamCreateWithPriority',
       'cuEventCreate',
       'cuMemAlloc_v2',
       'cuMemFree_v2',
@@ -78,8 +78,11 @@ describe.skipIf(!haveGcc)('calls of the driver', () => {
   })
 
   test('a status that the driver cannot name is an error with its number', () => {
-    const { error } = run('stream.createStream()', { FAKE_FAIL: 'cuStreamCreate', FAKE_STATUS: '4321' })
-    expect(error).toBe('libcuda: cuStreamCreate returned CUresult 4321 (4321)')
+    const { error } = run('stream.createStream()', {
+      FAKE_FAIL: 'cuStreamCreateWithPriority',
+      FAKE_STATUS: '4321',
+    })
+    expect(error).toBe('libcuda: cuStreamCreateWithPriority returned CUresult 4321 (4321)')
   })
 
   test('PTX that does not compile is an error in the compiler’s words', () => {

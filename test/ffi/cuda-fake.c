@@ -35,7 +35,7 @@ int cuDeviceGet(int *device, int index) { return *device = 7, note("cuDeviceGet"
 int cuMemGetInfo_v2(long *unused, long *total) { return *unused = 3L << 20, *total = 80L << 20, note("cuMemGetInfo_v2"); }
 int cuCtxGetCurrent(long *context) { return *context = 0, note("cuCtxGetCurrent"); }
 int cuDevicePrimaryCtxRetain(long *out, int device) { return make("cuDevicePrimaryCtxRetain", out); }
-int cuStreamCreate(long *out, unsigned flags) { return make("cuStreamCreate", out); }
+int cuStreamCreateWithPriority(long *out, unsigned flags, int priority) { return make("cuStreamCreateWithPriority", out); }
 int cuEventCreate(long *out, unsigned flags) { return make("cuEventCreate", out); }
 int cuMemAlloc_v2(long *out, unsigned long bytes) { return make("cuMemAlloc_v2", out); }
 int cuStreamEndCapture(long stream, long *out) { return make("cuStreamEndCapture", out); }
