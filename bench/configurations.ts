@@ -6,9 +6,10 @@
  *         [--weights FILE|random] [--clips 1] [--kernels ptx|cudnn] [-v N] [--loads 0.5,0.9] [--seconds S] [--within S]
  *         [--rnb dist/rnb] [--save] [-- FLAGS...]
  *
- * By default those for as many GPUs as the host has, with the demo's videos and network. At a share of the rate, requests
- * come for about `--seconds`; all shares are one run, with a pause between them, as starting one takes seconds on a GPU. What would begin after `--within` seconds is left out, and said to be. On a GPU host without
- * Bun, the compiled program runs it: `BUN_BE_BUN=1 rnb bench/configurations.ts --rnb $(which rnb) ...`.
+ * By default those for as many GPUs as the host has, with the demo's videos and network. A quarter of the videos in bulk
+ * are warm-up. At a share of the rate, requests come for about `--seconds`; all shares are one run, with a pause between
+ * them, as starting one takes seconds on a GPU. What would begin after `--within` seconds is left out, and said to be. On a
+ * GPU host without Bun, the compiled program runs it: `BUN_BE_BUN=1 rnb bench/configurations.ts --rnb $(which rnb) ...`.
  */
 import { mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
@@ -55,8 +56,10 @@ const RNB_NAMES: ReadonlyMap<string, string> = new Map([
   ['shared-queue', 'r2p1d-aggressive-global'],
   ['grouped-queues', 'r2p1d-aggressive-four-groups'],
 ])
-/** Requests that statistics leave out. */
+/** Requests at the start of each load that statistics leave out. */
 const WARMUP = 10
+/** Of those in bulk: while code is compiled, in seconds, a host with many threads is slower. */
+const BULK_WARMUP = 1 / 4
 /** Between one load and the next: queues become empty. */
 const PAUSE_NS = 5e8
 /** Fewer say little of a percentile. */
@@ -105,11 +108,13 @@ const rnb = new RnbCommand(resolve(options.rnb))
 const common = [
   ...['--device', host === 'cpu' ? 'cpu' : 'cuda', '--video-root', resolve(options['video-root'])],
   ...(options.weights === 'random' ? [] : ['--weights', resolve(options.weights)]),
-  ...['--warmup', String(WARMUP), '--on-full', 'wait', '--results', '-'],
+  ...['--on-full', 'wait', '--results', '-'],
 ]
 /** @throws {RunFailed} */
-const run = (config: string, videos: string, ...flags: string[]): Ran =>
-  rnb.run(['-c', config, '-v', videos, '-qs', videos, ...common, ...flags, ...positionals])
+const run = (config: string, videos: number, warmup: number, ...flags: string[]): Ran => {
+  const requests = ['-v', String(videos), '-qs', String(videos), '--warmup', String(warmup)]
+  return rnb.run(['-c', config, ...requests, ...common, ...flags, ...positionals])
+}
 
 const wanted = options.only?.split(',')
 const unknown = wanted?.filter(name => !files.has(name)) ?? []
@@ -137,7 +142,7 @@ function measureLoads(config: string, capacity: number) {
     return { load, offered_per_s: rate, first, end: times.length }
   })
   writeFileSync(trace, times.map(ns => `${JSON.stringify({ at_ms: ns / 1e6 })}\n`).join(''))
-  const { summary, results } = run(config, String(times.length), '--arrival', `trace:${trace}`)
+  const { summary, results } = run(config, times.length, WARMUP, '--arrival', `trace:${trace}`)
   return phases.map(({ first, end, ...phase }) => {
     const measured = results.filter(({ id }) => id >= first && id < end)
     const latency = Float64Array.from(measured, ({ latency_ms }) => latency_ms * 1e6)
@@ -148,7 +153,8 @@ function measureLoads(config: string, capacity: number) {
 /** @throws {RunFailed} */
 function measure(name: string) {
   const config = adapted(files.get(name)!)
-  const bulk = run(config, options.videos, '-mi', '0')
+  const videos = Number(options.videos)
+  const bulk = run(config, videos, Math.round(BULK_WARMUP * videos), '-mi', '0')
   const labels = labelsOf(bulk)
   reference ??= labels
   versions = bulk.summary.versions

@@ -81,9 +81,8 @@ const caseOptions: CaseOptions = {
   queueSize: 20_000,
 }
 const deviceFlag = device < 0 ? 'cpu' : 'cuda'
-// Else a compiled executable acts as `bun`.
-delete process.env.BUN_BE_BUN
-const command = [resolve(options.rnb)]
+// Without what makes a compiled executable act as `bun`.
+const command = ['env', '-u', 'BUN_BE_BUN', resolve(options.rnb)]
 
 async function profileOf() {
   if (options.profile !== undefined) return readProfile(options.profile)
