@@ -6,9 +6,10 @@ import { Rng } from '../../../../rng.ts'
 import type { HopperProblem } from './choose.ts'
 import { framePlaces, type Lying, pitchOf } from './places.ts'
 
-/** Places and channels of each that are looked at. */
+/** Places that are looked at, corners first, and channels: at corners all, elsewhere every other one, in turns. */
 const PLACES = 48
-const CHANNELS = 12
+const CORNERS = 8
+const CHANNELS = 24
 
 /** A value in memory. */
 export interface Held {
@@ -71,10 +72,42 @@ function drawPlaces(rng: Rng, { frames, height, width }: Lying, clips: number): 
   )
   const within = (n: number) => rng.int(n)
   const others = Array.from(
-    { length: PLACES - corners.length },
+    { length: PLACES - CORNERS },
     () => [within(clips), within(frames), within(height), within(width)] as const,
   )
   return [...corners, ...others]
+}
+
+/** Channels out spread over all of them, so that no tile of them is left out; the last one, beside padding, always. */
+function drawChannels(rng: Rng, channelsOut: number): number[] {
+  const step = channelsOut / CHANNELS
+  const drawn = Array.from({ length: CHANNELS - 1 }, (_, i) => Math.floor((i + rng.next()) * step))
+  return [...new Set([...drawn, channelsOut - 1])]
+}
+
+/** The weights of a channel out as a kernel has them, in float16, by tap and channel in. */
+function rowOf({ weight, channelsIn, kernel }: Convolution, channel: number): Float64Array {
+  const taps = kernel[0] * kernel[1] * kernel[2]
+  const row = channelsIn * taps
+  const halves = new Float16Array(weight.subarray(channel * row, (channel + 1) * row))
+  const ordered = new Float64Array(row)
+  for (let tap = 0; tap < taps; tap++)
+    for (let c = 0; c < channelsIn; c++) ordered[tap * channelsIn + c] = halves[c * taps + tap]!
+  return ordered
+}
+
+/** Inputs of one output as `rowOf` has weights; zero outside of the value. */
+function inputsOf(places: readonly (Float16Array | undefined)[], channelsIn: number): Float64Array {
+  const ordered = new Float64Array(places.length * channelsIn)
+  for (const [tap, values] of places.entries())
+    if (values) ordered.set(values.subarray(0, channelsIn), tap * channelsIn)
+  return ordered
+}
+
+function dot(a: Float64Array, b: Float64Array): number {
+  let sum = 0
+  for (let i = 0; i < a.length; i++) sum += a[i]! * b[i]!
+  return sum
 }
 
 /**
@@ -92,7 +125,7 @@ export function sampledError(
   const reader = new Reader(stream)
   const [kt, kh, kw] = convolution.kernel
   const { stride } = problem
-  const { padding, channelsIn, channelsOut, weight, bias, relu } = convolution
+  const { padding, channelsIn, channelsOut, bias, relu } = convolution
   const taps = kt * kh * kw
   const samples = drawPlaces(rng, problem.to, clips).map(place => {
     const [clip, f, y, x] = place
@@ -110,19 +143,18 @@ export function sampledError(
     return { inputs, residual, found: reader.read(values.output, place)! }
   })
   synchronizeStream(stream)
+  const channels = drawChannels(rng, channelsOut).map(k => ({ k, row: rowOf(convolution, k) }))
   let [errors, norm] = [0, 0]
-  for (const { inputs, residual, found } of samples)
-    for (let i = 0; i < CHANNELS; i++) {
-      const k = rng.int(channelsOut)
-      let sum = bias[k]! + (residual?.[k] ?? 0)
-      for (const [tap, values] of inputs.entries()) {
-        if (!values) continue
-        const from = k * channelsIn * taps + tap
-        for (let c = 0; c < channelsIn; c++) sum += values[c]! * Math.f16round(weight[from + c * taps]!)
-      }
-      if (relu) sum = Math.max(0, sum)
-      errors += (found[k]! - sum) ** 2
-      norm += sum ** 2
+  for (const [s, { inputs, residual, found }] of samples.entries()) {
+    const ordered = inputsOf(inputs, channelsIn)
+    const [first, step] = s < CORNERS ? [0, 1] : [s % 2, 2]
+    for (let i = first; i < channels.length; i += step) {
+      const { k, row } = channels[i]!
+      const sum = bias[k]! + (residual?.[k] ?? 0) + dot(ordered, row)
+      const expected = relu ? Math.max(0, sum) : sum
+      errors += (found[k]! - expected) ** 2
+      norm += expected ** 2
     }
+  }
   return Math.sqrt(errors / norm)
 }
