@@ -26,16 +26,18 @@ export class Gpu {
     this.stream = this.owner.own(createStream(), destroyStream)
   }
 
-  /** Memory with every bit set: NaN, if read as a number. */
+  /** Memory with every bit set: NaN, if read as a number. It is so at once, for other streams too. */
   poisoned(bytes: number): DevicePointer {
     const made = this.owner.own(allocate(bytes, { what: 'a test', lower: 'it' }), free)
     fillBytes(made, 0xff, bytes, this.stream)
+    synchronizeStream(this.stream)
     return made
   }
 
   put(values: Values): DevicePointer {
     const made = this.poisoned(values.byteLength)
     upload(made, values, values.byteLength, this.stream)
+    synchronizeStream(this.stream)
     return made
   }
 
