@@ -258,6 +258,8 @@ class Planning {
       ...(file.weights !== undefined && { weights: file.weights }),
       device: onGpus ? 'cuda' : 'cpu',
       budgetS: Math.round(FOR_PROFILE * flags.budget),
+      mostS: (1 - FOR_SEARCH) * flags.budget,
+      wholeS: flags.budget,
       cache: !flags.no_cache,
       registry,
       say: line => this.say(line),
@@ -341,8 +343,10 @@ function notesOfProfile({ measured: { left, widestInterval } }: Profile): string
 }
 
 /** What limits the meaning of a plan. */
-function notesOf(flags: PlanFlags, { found, plans }: Planned, proven: Proven | undefined): string[] {
+function notesOf(flags: PlanFlags, { found, plans, unknown }: Planned, proven: Proven | undefined): string[] {
   const notes: string[] = []
+  if (unknown.length > 0)
+    notes.push(`left out of the search, as there was no time to measure it: ${unknown.join(' | ')}`)
   if (flags.what_if) notes.push('simulated: nothing of this ran, and the GPUs or hosts were not measured')
   else if (flags.no_proof) notes.push('not proven: no plan ran for real (--no-proof)')
   else if (proven?.end.winner === undefined) notes.push('not proven: no run gave figures')

@@ -48,6 +48,8 @@ export interface Planned {
   limit: Bottleneck
   advice: Advice[]
   refused: Map<string, number>
+  /** What was not searched, as it was not measured. */
+  unknown: string[]
 }
 
 /** The share of the time for the goal itself; the rest looks for the other end of the front. */
@@ -63,7 +65,7 @@ export const LOAD = 0.7
 export function planFor(template: Template, limits: Limits, predictor: Predictor, ask: Ask): Planned {
   const { goal, sample, tolerance, searchMs } = ask
   const objective = objectiveOf(goal, sample)
-  const { space, refused } = usableSpace(template, limits, runsOn(predictor))
+  const { space, refused, unknown } = usableSpace(template, limits, runsOn(predictor))
   const options = { tolerance, ...(ask.now && { now: ask.now }) }
   const share = (part: number) => (searchMs === undefined ? undefined : part * searchMs)
   const first = onFewestGpus(space, predictor, objective, ask.sloMs, {
@@ -98,6 +100,7 @@ export function planFor(template: Template, limits: Limits, predictor: Predictor
     limit: merged(bounds.bottleneck(plans[0].choice)),
     advice: adviceOn(first.space, predictor, objective, plans[0]),
     refused: new Map([...refused, ...found.refused]),
+    unknown,
   }
 }
 

@@ -1,10 +1,16 @@
 import { describe, expect, test } from 'bun:test'
 import fc from 'fast-check'
+import { UsageError } from '../../src/errors.ts'
+import { builtin } from '../../src/pipeline/builtin.ts'
 import { Bounds } from '../../src/planner/bound/bounds.ts'
+import { NotMeasured } from '../../src/planner/not-measured.ts'
 import { findPlan, runsOn, usableSpace } from '../../src/planner/search/find.ts'
 import { type Goal, objectiveOf } from '../../src/planner/search/objective.ts'
 import { keyOf } from '../../src/planner/space/choice.ts'
+import { templateOf } from '../../src/planner/space/template.ts'
 import { SyntheticPredictor } from '../../src/planner/synthetic.ts'
+import type { Arrangement } from '../../src/planner/types.ts'
+import { CPU } from '../../src/steps/step.ts'
 import { chain, everyPlan, narrow, sorting } from './spaces.ts'
 
 const time = fc.oneof(
@@ -105,5 +111,54 @@ describe('the search', () => {
     // Both steps on GPUs: 165 ways to give three equal GPUs one of nine roles, but for those that leave a step out: 10 each, and 1 both.
     const both = keys.filter(key => key.startsWith('0/'))
     expect(both.length).toBe((165 - 2 * 10 + 1) * 2 * (1 + 2 * 2))
+  })
+})
+
+describe('a space', () => {
+  const template = templateOf(
+    {
+      pipeline: [
+        { model: 'loader', queue_groups: [{ gpus: [0], out_queues: [0] }] },
+        { model: 'network', queue_groups: [{ gpus: [0], in_queue: 0 }] },
+      ],
+    },
+    builtin,
+  )
+  const limits = { ...narrow, gpus: [0], networksOn: ['gpu'] as const, cpuDecoders: [0, 4] }
+  const check = (unknown: (loader: Arrangement['config']['pipeline'][number]) => boolean) => {
+    return ({ config }: Arrangement) => {
+      if (unknown(config.pipeline[0]!)) throw new NotMeasured('the loader was not measured')
+    }
+  }
+
+  test('has what was measured, and says what was not', () => {
+    const all = usableSpace(
+      template,
+      limits,
+      check(() => false),
+    )
+    expect([all.space.lists.length, all.unknown]).toEqual([2, []])
+    const onGpu = usableSpace(
+      template,
+      limits,
+      check(({ queue_groups: [group] }) => group!.gpus![0] === CPU),
+    )
+    expect(onGpu.space.lists).toHaveLength(1)
+    expect(onGpu.unknown).toEqual([expect.stringContaining('loader: 1 on the CPU')])
+    const noDecoders = usableSpace(
+      template,
+      limits,
+      check(({ cpu_decoders: count = 0 }) => Number(count) > 0),
+    )
+    expect(noDecoders.space.lists).toHaveLength(2)
+    expect(noDecoders.space.limits.cpuDecoders).toEqual([0])
+    expect(noDecoders.unknown).toEqual(['decoders on the host beside those of a GPU'])
+    expect(() =>
+      usableSpace(
+        template,
+        limits,
+        check(() => true),
+      ),
+    ).toThrow(UsageError)
   })
 })

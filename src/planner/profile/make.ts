@@ -26,6 +26,9 @@ export interface MakeOptions extends Sizes {
   /** `cpu`, `cuda` or `auto`. */
   device: string
   budgetS: number
+  /** Seconds that what has to be known may take, and the whole of which they are a part. */
+  mostS?: number
+  wholeS?: number
   /** Whether to use, and to keep, what is measured. */
   cache: boolean
   registry: Registry
@@ -38,7 +41,9 @@ export interface MakeOptions extends Sizes {
 const fewerThan = (most: number): number[] =>
   Array.from({ length: Math.max(0, Math.ceil(Math.log2(most))) }, (_, i) => 2 ** i)
 
-/** What only other files have comes after the first one's crowds: without these, nothing is known of what calls share. */
+/** Ranks below this one are of runs without which a step is not known at all: those of all files come first. */
+const FIRST_RANK = 1
+/** What else only other files have comes after the first one's crowds: without these, nothing is known of what calls share. */
 const AFTER_CROWDS = 1.5
 
 /** Where requests need no videos, they name this one. */
@@ -82,6 +87,8 @@ export async function makeProfile(options: MakeOptions): Promise<Profile | undef
     weights,
     device,
     budgetS,
+    mostS,
+    wholeS,
     cache,
     registry,
     say,
@@ -89,7 +96,7 @@ export async function makeProfile(options: MakeOptions): Promise<Profile | undef
   const experiments = Object.entries(files).flatMap(([name, file], at) =>
     experimentsOf(name, file, { batches, crowds, hostDecoders, threads }).map(experiment => ({
       ...experiment,
-      rank: experiment.rank + (at > 0 ? AFTER_CROWDS : 0),
+      rank: experiment.rank + (at > 0 && experiment.rank >= FIRST_RANK ? AFTER_CROWDS : 0),
     })),
   )
   const key = { about, driver, experiments, videoRoot, weights, device }
@@ -117,6 +124,8 @@ export async function makeProfile(options: MakeOptions): Promise<Profile | undef
       about,
       videos,
       budgetS,
+      ...(mostS !== undefined && { mostS }),
+      ...(wholeS !== undefined && { wholeS }),
       say,
     })
     if (profile) say(`profile written to ${folder.write(profile)}`)

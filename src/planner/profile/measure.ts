@@ -47,6 +47,10 @@ export interface MeasureOptions {
   videos: readonly string[]
   /** Seconds that runs may take in all. */
   budgetS: number
+  /** Seconds that runs may take without which a step would not be known; `budgetS`. */
+  mostS?: number
+  /** What people gave, of which these are parts: the same. */
+  wholeS?: number
   /** Half a 95 % interval of a mean, relative to it, at which a step is known well enough. */
   confidence?: number
   say(line: string): void
@@ -56,8 +60,27 @@ const CONFIDENCE = 0.03
 /** Sizes with a smaller share of a step's calls do not count for how well it is known. */
 const RARE = 0.05
 const MOST_REQUESTS = 50_000
+/** Seconds of a run that has to be short. */
+const SHORT_S = 2
+/** Seconds that a start is taken for before there was one: processes, libraries, a GPU's context, a network's weights. */
+const FIRST_START_S = { cpu: 1, gpu: 5 }
 /** By default requests in flight are warm twice over. */
 const warmupOf = (concurrency: number): number => Math.max(10, 2 * concurrency)
+/** In a short run, of which little else would be left. */
+const shortWarmupOf = (concurrency: number): number => Math.max(2, concurrency)
+
+/** A run of an experiment: as long as it is meant to be, or short. */
+interface Run {
+  experiment: Experiment
+  seed: number
+  short: boolean
+}
+
+const secondsOf = ({ experiment: { seconds }, short }: Pick<Run, 'experiment' | 'short'>): number =>
+  short ? Math.min(SHORT_S, seconds) : seconds
+
+const nameOf = ({ experiment: { name }, seed, short }: Run): string =>
+  `${name}${short ? '-short' : ''}-${seed}`
 
 interface Planned {
   plan: Plan
@@ -99,9 +122,15 @@ class Measurement {
     return (performance.now() - this.#began) / 1000
   }
 
-  /** What a run takes that is to last so long, as far as that is known. */
-  expectS(seconds: number): number {
-    return seconds + (this.#starts.length > 0 ? mean(this.#starts) : 1)
+  /** What a run takes beyond the time in which requests come: as those before it, if there were any. */
+  get #startS(): number {
+    const { cpu, gpu } = FIRST_START_S
+    return this.#starts.length > 0 ? mean(this.#starts) : this.options.about.gpus.length > 0 ? gpu : cpu
+  }
+
+  /** What a run takes, as far as that is known. */
+  expectS(run: Pick<Run, 'experiment' | 'short'>): number {
+    return secondsOf(run) + this.#startS
   }
 
   #planned(experiment: Experiment): Planned {
@@ -125,8 +154,24 @@ class Measurement {
   }
 
   /** Whether it ran before, and takes no time again. */
-  ran({ name }: Experiment): boolean {
-    return this.options.runner.ran(`${name}-0`)
+  ran(experiment: Experiment, short: boolean): boolean {
+    return this.options.runner.ran(nameOf({ experiment, seed: 0, short }))
+  }
+
+  /** Steps that an experiment measures, whatever their batches and threads. */
+  steps(experiment: Experiment): string[] {
+    const { plan } = this.#planned(experiment)
+    return plan.instances.flatMap(instance =>
+      Array.from({ length: instance.workers }, (_, worker) =>
+        stepKey(plan, instance, engineOf(instance, worker)),
+      ),
+    )
+  }
+
+  /** Whether calls of all its steps have been seen. */
+  knows(experiment: Experiment): boolean {
+    const known = new Set([...this.#steps.keys()].map(at => at.slice(0, at.lastIndexOf(' '))))
+    return this.steps(experiment).every(key => known.has(key))
   }
 
   /** What an experiment tells: times of steps in its batches, or which engines disturb each other. */
@@ -146,10 +191,12 @@ class Measurement {
   }
 
   /** Runs an experiment, and takes in what it says. @returns false if people interrupted it */
-  async run(experiment: Experiment, seed: number): Promise<boolean> {
+  async run(run: Run): Promise<boolean> {
     const { runner, flags } = this.options
-    const { arrangement, concurrency, seconds } = experiment
-    const name = `${experiment.name}-${seed}`
+    const { experiment, seed, short } = run
+    const { arrangement, concurrency } = experiment
+    const seconds = secondsOf(run)
+    const name = nameOf(run)
     mkdirSync(runner.out, { recursive: true })
     const file = join(runner.out, `${experiment.name}.json`)
     writeFileSync(file, JSON.stringify(arrangement.config, null, 2))
@@ -163,25 +210,25 @@ class Measurement {
       concurrency: String(concurrency),
       duration: String(seconds),
       videos: String(MOST_REQUESTS),
-      warmup: String(warmupOf(concurrency)),
+      warmup: String((short ? shortWarmupOf : warmupOf)(concurrency)),
       seed: String(seed),
     })
     if (end.kind === 'interrupted') return false
     if (end.kind === 'failed') throw new UsageError(`measuring ${name} failed: ${end.message}`)
     if (end.summary.exit.status !== 0)
       throw new UsageError(`measuring ${name} failed: ${end.summary.exit.message ?? end.summary.exit.reason}`)
-    if (!end.earlier) this.#starts.push((performance.now() - began) / 1000 - seconds)
-    this.#take(experiment, seed, join(runner.out, name, 'results.jsonl'))
+    if (!end.earlier) this.#starts.push(Math.max(0, (performance.now() - began) / 1000 - seconds))
+    this.#take(run, join(runner.out, name, 'results.jsonl'))
     return true
   }
 
-  #take(experiment: Experiment, seed: number, results: string): void {
+  #take({ experiment, seed, short }: Run, results: string): void {
     const planned = this.#planned(experiment)
     const all = readResults(results)
     const run = observe(planned.plan, all)
     this.#takeRoom(planned, run, seed)
     if (experiment.isolates) this.#takeCalls(planned, run)
-    else this.#takeCrowd(experiment, run, all.length, seed)
+    else this.#takeCrowd(experiment, run, all.length, seed, short)
     if (experiment.isolates && experiment.concurrency === 1)
       for (const ms of run.handOverMs) this.#handOverMs.push(ms)
   }
@@ -197,7 +244,7 @@ class Measurement {
     }
   }
 
-  #takeCrowd(experiment: Experiment, run: ObservedRun, requests: number, seed: number): void {
+  #takeCrowd(experiment: Experiment, run: ObservedRun, requests: number, seed: number, short: boolean): void {
     const { name, arrangement, concurrency } = experiment
     const { results } = run
     const steps = this.#planned(experiment).plan.steps.length
@@ -217,7 +264,7 @@ class Measurement {
         arrangement,
         concurrency,
         requests,
-        warmup: warmupOf(concurrency),
+        warmup: (short ? shortWarmupOf : warmupOf)(concurrency),
         seed,
         measured,
       })
@@ -326,37 +373,78 @@ function stepOf(key: string, of: Gathered): ProfiledStep {
   }
 }
 
+/** Those of them without which a step would not be known, or nothing of what calls at once cost each other. */
+function essentials(experiments: readonly Experiment[], measurement: Measurement): Set<Experiment> {
+  const known = new Set<string>()
+  const alone = experiments.filter(experiment => {
+    if (!experiment.isolates) return false
+    const steps = measurement.steps(experiment)
+    if (steps.every(key => known.has(key))) return false
+    for (const key of steps) known.add(key)
+    return true
+  })
+  return new Set([...alone, ...experiments.filter(({ isolates }) => !isolates).slice(0, 1)])
+}
+
 /**
- * Measures a pipeline's steps by running the program: all experiments once, as far as the budget goes, then those again
- * in which calls run by themselves, until the means of all calls are known well enough or the budget is spent. What was run
- * before, in the same folder, is not run again.
+ * Measures a pipeline's steps by running the program. First come the runs without which a step would not be known: they are
+ * made short where the budget asks for that, and go beyond it, up to `mostS`, where even so it does not do. Then all others
+ * once, as far as the budget goes, and those again in which calls run by themselves, until the means of all calls are known
+ * well enough or the budget is spent. What was run before, in the same folder, is not run again.
  * @returns undefined if people interrupted it
  * @throws {UsageError} if a run fails, or the budget is too small for the first of them
  */
 export async function measureProfile(options: MeasureOptions): Promise<Profile | undefined> {
-  const { budgetS, say, confidence = CONFIDENCE } = options
+  const { budgetS, mostS = budgetS, wholeS = budgetS, say, confidence = CONFIDENCE } = options
   const measurement = new Measurement(options)
-  const experiments = worthwhile(options.experiments, experiment => measurement.telling(experiment))
-  const spent = ({ seconds }: Experiment) => measurement.elapsedS + measurement.expectS(seconds) > budgetS
+  const telling = worthwhile(options.experiments, experiment => measurement.telling(experiment))
+  const needed = essentials(telling, measurement)
+  const experiments = [...needed, ...telling.filter(experiment => !needed.has(experiment))]
+  const takesS = (experiment: Experiment, short: boolean) =>
+    measurement.ran(experiment, false) || measurement.ran(experiment, true)
+      ? 0
+      : measurement.expectS({ experiment, short })
+  const allS = (of: readonly Experiment[], short: boolean) =>
+    of.reduce((sum, experiment) => sum + takesS(experiment, short), 0)
+  const left: string[] = []
   for (const [at, experiment] of experiments.entries()) {
-    const { name, seconds } = experiment
-    if (!measurement.ran(experiment) && spent(experiment)) {
-      const left = experiments.slice(at).map(other => other.name)
-      if (at === 0)
-        throw new UsageError(`a budget of ${budgetS} s is too small to measure anything; raise it`)
-      say(`not measured, as ${budgetS} s are over: ${left.join(', ')}`)
-      return measurement.profile(left)
+    const essential = needed.has(experiment)
+    const open = [...needed].slice(at)
+    const tight = essential && measurement.elapsedS + allS(open, false) > budgetS
+    const short =
+      !measurement.ran(experiment, false) &&
+      (measurement.ran(experiment, true) || (tight && experiment.seconds > SHORT_S))
+    if (measurement.elapsedS + takesS(experiment, short) > (essential ? mostS : budgetS)) {
+      if (at === 0) throw tooSmall(wholeS, (wholeS * allS(open, true)) / mostS)
+      left.push(experiment.name)
+      continue
     }
-    say(`measuring ${at + 1} of ${experiments.length}: ${name}, ${seconds} s`)
-    if (!(await measurement.run(experiment, 0))) return undefined
+    const run = { experiment, seed: 0, short }
+    say(`measuring ${at + 1} of ${experiments.length}: ${experiment.name}, ${secondsOf(run)} s`)
+    if (!(await measurement.run(run))) return undefined
+    if (!short || measurement.knows(experiment)) continue
+    say(`measuring it again, as no call came to its end: ${experiment.name}, ${experiment.seconds} s`)
+    if (!(await measurement.run({ ...run, short: false }))) return undefined
+  }
+  if (left.length > 0) {
+    say(`not measured, as ${budgetS} s are over: ${left.join(', ')}`)
+    return measurement.profile(left)
   }
   const isolating = experiments.filter(({ isolates }) => isolates)
   for (let seed = 1; ; seed++)
     for (const experiment of isolating) {
       const widest = measurement.widestInterval()
-      if ((widest !== null && widest <= confidence) || spent(experiment)) return measurement.profile([])
+      const run = { experiment, seed, short: false }
+      const spent = measurement.elapsedS + measurement.expectS(run) > budgetS
+      if ((widest !== null && widest <= confidence) || spent) return measurement.profile([])
       const known = widest === null ? 'too few' : `means within ${(100 * widest).toFixed(1)} %`
       say(`measuring again, calls so far: ${known}: ${experiment.name}, ${experiment.seconds} s`)
-      if (!(await measurement.run(experiment, seed))) return undefined
+      if (!(await measurement.run(run))) return undefined
     }
 }
+
+const tooSmall = (wholeS: number, leastS: number): UsageError =>
+  new UsageError(
+    `a budget of ${wholeS} s is too small: to measure each step that this space may use, once and briefly, takes one of ` +
+      `about ${Math.ceil(leastS)} s; raise it, or narrow the space (--loaders, --segments, --batches, --replicas)`,
+  )

@@ -1,10 +1,10 @@
 import { drawVideos } from '../../client/videos.ts'
-import { UsageError } from '../../errors.ts'
 import type { Instance, Plan } from '../../pipeline/plan.ts'
 import { slownessOf } from '../../simulator/resources.ts'
 import type { Call, ServiceModel, Stretch } from '../../simulator/service.ts'
 import type { RunSettings } from '../../steps/step.ts'
 import { clipsDrawn } from '../../steps/synthetic/loader.ts'
+import { NotMeasured } from '../not-measured.ts'
 import { type Engine, engineOf, stepKey, threadsOf } from './keys.ts'
 import type { Profile, ProfiledStep } from './schema.ts'
 import { CallTimes } from './times.ts'
@@ -39,14 +39,14 @@ export class KnownSteps {
 
   /**
    * What is known of a step where it has so many threads for a call, or of that with the nearest number of them.
-   * @throws {UsageError} if it was not measured
+   * @throws {NotMeasured}
    */
   find(plan: Pick<Plan, 'steps'>, instance: Instance, engine: Engine, threads: number): KnownStep {
     const known = this.#steps.get(stepKey(plan, instance, engine))
     const off = ({ width }: KnownStep) => Math.abs(Math.log(width / threads))
     const nearest = known?.toSorted((a, b) => off(a) - off(b))[0]
     if (nearest) return nearest
-    throw new UsageError(
+    throw new NotMeasured(
       `${instance.name} was not measured: the profile has no such step; make it again with this pipeline`,
     )
   }

@@ -1,5 +1,7 @@
 import { UsageError } from '../../errors.ts'
 import { Bounds } from '../bound/bounds.ts'
+import { summaryOf } from '../describe.ts'
+import { NotMeasured } from '../not-measured.ts'
 import { type Choice, keyOf } from '../space/choice.ts'
 import type { Limits } from '../space/limits.ts'
 import { Space } from '../space/space.ts'
@@ -59,6 +61,13 @@ export const runsOn =
     predictor.predict(arrangement, { requests: 1, seed: 0 })
   }
 
+/** A space of what can be run, why the rest cannot, and what of it might run but was not measured. */
+export interface Usable {
+  space: Space
+  refused: Map<string, number>
+  unknown: string[]
+}
+
 /**
  * The space of those structures that can be run at all.
  * @param check throws a UsageError for an arrangement that cannot
@@ -68,22 +77,47 @@ export function usableSpace(
   template: Template,
   limits: Limits,
   check: (arrangement: Arrangement) => void,
-): { space: Space; refused: Map<string, number> } {
+): Usable {
   const structures = structuresOf(template, limits)
   const all = new Space(template, limits, structures)
   const refused = new Map<string, number>()
-  const usable = structures.filter((_, structure) => {
+  const unknown: string[] = []
+  /** @returns why not, if it cannot */
+  const refusal = (arrangement: Arrangement): UsageError | undefined => {
     try {
-      check(all.arrangement(all.simplest(structure, { inFlight: 0, cpuDecoders: 0 })))
-      return true
+      check(arrangement)
     } catch (error) {
       count(refused, error)
-      return false
+      return error as UsageError
     }
+  }
+  const usable = [...structures.keys()].filter(structure => {
+    const arrangement = all.arrangement(all.simplest(structure, { inFlight: 0, cpuDecoders: 0 }))
+    const why = refusal(arrangement)
+    if (why instanceof NotMeasured) unknown.push(summaryOf(arrangement))
+    return why === undefined
   })
   if (usable.length === 0)
     throw new UsageError(`plan: no way to run this pipeline was found: ${[...refused.keys()].join('; ')}`)
-  return { space: new Space(template, limits, usable), refused }
+  // Of decoders on the host it is known how long they take, or it is not: their number changes nothing about that.
+  const some = limits.cpuDecoders.findIndex(count => count > 0)
+  const decoding = usable.filter(structure => some >= 0 && structures[structure]!.decodes.cpuDecoders)
+  const silent = decoding.some(
+    structure =>
+      refusal(all.arrangement(all.simplest(structure, { inFlight: 0, cpuDecoders: some }))) instanceof
+      NotMeasured,
+  )
+  if (silent) unknown.push('decoders on the host beside those of a GPU')
+  const within = silent ? { ...limits, cpuDecoders: [0] } : limits
+  return {
+    space: new Space(
+      template,
+      within,
+      usable.map(structure => structures[structure]!),
+    ),
+    refused,
+    unknown,
+  }
 }
 
 /** Counts what the program would not run. @throws whatever is no complaint about a plan */

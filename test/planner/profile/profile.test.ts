@@ -125,6 +125,38 @@ describe('measuring', () => {
     expect(new Set(slow.runs).size).toBe(slow.runs.length)
   })
 
+  test('short of time, each step is measured briefly before any is measured well, and beyond its share', async () => {
+    const other = pipeline()
+    other.pipeline[1] = { ...other.pipeline[1]!, service_ms: 3 * NETWORK_MS }
+    const sizes = { batches: [1, 2], crowds: [2, 3] }
+    const both = [...experimentsOf('a', pipeline(), sizes), ...experimentsOf('b', other, sizes)].map(of =>
+      // As long as the others, so that only what has to be known fits.
+      of.rank > 0 && of.name !== 'a-crowd-2' ? { ...of, seconds: 1000 } : of,
+    )
+    const runner = standIn('tight')
+    const tight = { runner, experiments: both, flags: {}, registry: builtin, about, videos: ['none'] }
+    const said: string[] = []
+    const measure = (budgetS: number, mostS: number) =>
+      measureProfile({ ...tight, budgetS, mostS, wholeS: 30, say: line => said.push(line) })
+    // Three runs of 2 s, and a second to start each, in a thirtieth of the whole.
+    await expect(measure(1, 1)).rejects.toThrow(
+      /budget of 30 s is too small.* about 270 s; raise it, or narrow/,
+    )
+    const profile = (await measure(1, 24))!
+    expect(runner.runs).toEqual(['a-batch-1-short-0', 'b-batch-1-short-0', 'a-crowd-2-0'])
+    expect(profile.measured.left).toEqual(['a-crowd-3', 'a-batch-2', 'b-batch-2'])
+    expect(said.at(-1)).toMatch(/^not measured, .*: a-crowd-3, a-batch-2, b-batch-2$/)
+    const predictor = new ProfilePredictor(profile, { registry: builtin })
+    for (const config of [pipeline(), other]) {
+      const arrangement = { config, batch: 1, maxBatchDelayMs: 0, perGpuQueue: false, queueSize: 100 }
+      expect(predictor.predict(arrangement, { requests: 50, seed: 1 }).completed).toBe(50)
+    }
+    // With more time only what is left is measured.
+    await measure(10_000, 10_000)
+    expect(new Set(runner.runs).size).toBe(runner.runs.length)
+    expect(runner.runs.slice(3, 6)).toEqual(['a-crowd-3-0', 'a-batch-2-0', 'b-batch-2-0'])
+  })
+
   test('a network on the host is measured with each number of threads', () => {
     const network = pipeline()
     network.pipeline[1] = { model: 'network', queue_groups: [{ gpus: [-1], in_queue: 0 }] }
