@@ -1,6 +1,7 @@
 import type { GroupInput, StepInput } from '../../pipeline/schema.ts'
 import { CPU } from '../../steps/step.ts'
 import type { Arrangement, PipelineFile } from '../types.ts'
+import { branchesOf } from './branches.ts'
 
 /** A run that measures steps. */
 export interface Experiment {
@@ -11,6 +12,8 @@ export interface Experiment {
   concurrency: number
   /** Whether no two calls of the steps that it is for run at once: then they take as long as they take. */
   isolates: boolean
+  /** Steps of its pipeline for which that holds, by their places; all without it. */
+  only?: readonly number[]
   /** For how long requests come. */
   seconds: number
   /** Those of a lower rank come first: without them, the others say little. */
@@ -96,11 +99,23 @@ const withThreads = (arrangement: Arrangement, threads: number): Arrangement => 
 export function experimentsOf(
   name: string,
   given: PipelineFile,
-  { batches, crowds, hostDecoders = true, threads: counts = [] }: Sizes,
+  { batches, crowds, hostDecoders = true, threads = [] }: Sizes,
 ): Experiment[] {
-  const file = smallest(given)
+  const whole = smallest(given)
+  const branches = branchesOf(whole)
+  const ways = branches.flatMap(({ file, only }, at) => {
+    const way = branches.length === 1 ? name : `${name}-way-${at + 1}`
+    return isolatedOf(way, file, { batches, hostDecoders, threads }).map(experiment => ({
+      ...experiment,
+      ...(only && { only }),
+    }))
+  })
+  return [...ways, ...crowdsOf(name, whole, crowds)]
+}
+
+/** Arrangements of a pipeline with so many requests in flight, and options of its first step. */
+function arrangementsOf(file: PipelineFile) {
   const [first] = file.pipeline
-  const decodesOnGpu = LOADERS.has(first!.model) && runsOnGpu(first!)
   const threads = LOADERS.has(first!.model) || first!.model === 'synthetic-loader'
   const { in_flight: _, cpu_decoders: __, ...one } = first!
   const base = (inFlight: number, batch: number, more: Partial<StepInput> = {}): Arrangement => ({
@@ -111,6 +126,18 @@ export function experimentsOf(
     queueSize: QUEUE,
   })
   const loading = (inFlight: number) => (threads ? { in_flight: inFlight } : {})
+  return { base, loading }
+}
+
+/** Runs with one call at a time of each step. */
+function isolatedOf(
+  name: string,
+  file: PipelineFile,
+  { batches, hostDecoders, threads: counts }: Required<Omit<Sizes, 'crowds'>>,
+): Experiment[] {
+  const { base, loading } = arrangementsOf(file)
+  const [first] = file.pipeline
+  const decodesOnGpu = LOADERS.has(first!.model) && runsOnGpu(first!)
   const isolated = batches.map(
     (batch): Experiment => ({
       name: `${name}-batch-${batch}`,
@@ -135,16 +162,6 @@ export function experimentsOf(
           },
         ]
       : []
-  const crowded = crowds.map(
-    (crowd): Experiment => ({
-      name: `${name}-crowd-${crowd}`,
-      arrangement: base(crowd, 1, loading(crowd)),
-      concurrency: crowd,
-      isolates: false,
-      seconds: 2,
-      rank: 1,
-    }),
-  )
   const networkOnHost = file.pipeline.some(step => NETWORKS.has(step.model) && !runsOnGpu(step))
   const threaded = (networkOnHost ? counts : []).map(
     (count): Experiment => ({
@@ -156,7 +173,22 @@ export function experimentsOf(
       rank: 2,
     }),
   )
-  return [...isolated, ...decoding, ...threaded, ...crowded]
+  return [...isolated, ...decoding, ...threaded]
+}
+
+/** Runs with many requests in flight. */
+function crowdsOf(name: string, file: PipelineFile, crowds: readonly number[]): Experiment[] {
+  const { base, loading } = arrangementsOf(file)
+  return crowds.map(
+    (crowd): Experiment => ({
+      name: `${name}-crowd-${crowd}`,
+      arrangement: base(crowd, 1, loading(crowd)),
+      concurrency: crowd,
+      isolates: false,
+      seconds: 2,
+      rank: 1,
+    }),
+  )
 }
 
 /** What an experiment tells: names of steps in their sizes, or of what disturbs what. */

@@ -100,6 +100,10 @@ interface Gathered {
   calls: Map<string, { clips: number; video?: number; ms: number[] }>
 }
 
+/** Instances of the steps that an experiment is for. */
+const instancesOf = ({ instances }: Plan, { only }: Experiment): Plan['instances'] =>
+  only ? instances.filter(({ step }) => only.includes(step)) : instances
+
 class Measurement {
   readonly #steps = new Map<string, Gathered>()
   readonly #handOverMs: number[] = []
@@ -161,7 +165,7 @@ class Measurement {
   /** Steps that an experiment measures, whatever their batches and threads. */
   steps(experiment: Experiment): string[] {
     const { plan } = this.#planned(experiment)
-    return plan.instances.flatMap(instance =>
+    return instancesOf(plan, experiment).flatMap(instance =>
       Array.from({ length: instance.workers }, (_, worker) =>
         stepKey(plan, instance, engineOf(instance, worker)),
       ),
@@ -178,7 +182,7 @@ class Measurement {
   telling(experiment: Experiment): string[] {
     const { plan, settings } = this.#planned(experiment)
     const { isolates, arrangement, concurrency } = experiment
-    const kinds = plan.instances.flatMap(instance =>
+    const kinds = instancesOf(plan, experiment).flatMap(instance =>
       Array.from({ length: instance.workers }, (_, worker) => {
         const engine = engineOf(instance, worker)
         const { kind } = plan.steps[instance.step]!
@@ -227,7 +231,7 @@ class Measurement {
     const all = readResults(results)
     const run = observe(planned.plan, all)
     this.#takeRoom(planned, run, seed)
-    if (experiment.isolates) this.#takeCalls(planned, run)
+    if (experiment.isolates) this.#takeCalls(planned, run, experiment)
     else this.#takeCrowd(experiment, run, all.length, seed, short)
     if (experiment.isolates && experiment.concurrency === 1)
       for (const ms of run.handOverMs) this.#handOverMs.push(ms)
@@ -270,9 +274,10 @@ class Measurement {
       })
   }
 
-  #takeCalls({ plan, settings }: Planned, { calls, results }: ObservedRun): void {
+  #takeCalls({ plan, settings }: Planned, { calls, results }: ObservedRun, { only }: Experiment): void {
     const videoOf = new Map(results.map(({ id, video }) => [id, this.#videos.get(video)]))
     for (const { step, engine, clips, request, ms } of calls) {
+      if (only && !only.includes(step)) continue
       const instance = plan.instances.find(other => other.step === step)!
       const { kind, name = kind, last } = plan.steps[step]!
       const width = engine === 'cpu' ? threadsOf(instance, kind, settings) : 1

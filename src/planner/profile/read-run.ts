@@ -45,13 +45,53 @@ export function readResults(path: string): ResultLine[] {
 
 type StepLine = ResultLine['steps'][number]
 
-/** Where a step of a result began, in ms after the start: what came before, along the same part. */
-function beginOf({ intended_ms, steps }: ResultLine, at: StepLine): number {
-  const before = steps.filter(
-    ({ step, part }) => step < at.step && (part === undefined || part === at.part || at.part === undefined),
-  )
-  const spent = before.reduce((sum, { queue_ms, wait_ms, run_ms }) => sum + queue_ms + wait_ms + run_ms, 0)
-  return intended_ms + spent + at.queue_ms + at.wait_ms
+/** The step that a part came from, and which of what that made it was; undefined if it came from the client. */
+function parentOf(
+  { steps }: Plan,
+  step: number,
+  part: number,
+): { step: number; made: number; of: number } | undefined {
+  let first = 0
+  for (const source of steps[step]!.sources) {
+    const { leaving, segments } = steps[source]!
+    const at = part - first
+    if (at < leaving) return { step: source, made: Math.floor(at / segments), of: at % segments }
+    first += leaving
+  }
+}
+
+/** The lines of a result by their steps and parts: where each began, and with how many clips, is what came before it. */
+class Lines {
+  readonly #lines = new Map<string, StepLine>()
+
+  constructor(
+    readonly plan: Plan,
+    readonly result: ResultLine,
+  ) {
+    for (const line of result.steps) this.#lines.set(`${line.step}/${line.part ?? 0}`, line)
+  }
+
+  /** What a step made: of one that joins parts, all are alike. */
+  #made(step: number, made: number): StepLine | undefined {
+    return this.#lines.get(`${step}/${made}`) ?? this.#lines.get(`${step}/0`)
+  }
+
+  /** Where a step began, in ms after the start. */
+  beginMs(line: StepLine): number {
+    const parent = parentOf(this.plan, line.step, line.part ?? 0)
+    const before = parent && this.#made(parent.step, parent.made)
+    const from = before ? this.beginMs(before) + before.run_ms : this.result.intended_ms
+    return from + line.queue_ms + line.wait_ms
+  }
+
+  /** Clips of the request that came to a step in a part. */
+  clips(line: StepLine): number {
+    const parent = parentOf(this.plan, line.step, line.part ?? 0)
+    const before = parent && this.#made(parent.step, parent.made)
+    if (!before) return this.result.clips
+    const { segments } = this.plan.steps[before.step]!
+    return segmentSizes(this.clips(before), segments)[parent.of] ?? this.clips(before)
+  }
 }
 
 /** What decoded a video for a GPU's loader; what the GPU's engines refused was theirs to try. */
@@ -66,7 +106,7 @@ const SAME_MS = 1e-3
 
 /**
  * Finds the calls behind results: a batch is in the lines of all its requests.
- * @param plan of a pipeline in which no step reads from several
+ * @param plan of the pipeline that ran
  */
 export function observe(plan: Plan, results: readonly ResultLine[]): ObservedRun {
   const measured = results.filter(({ warmup }) => !warmup)
@@ -77,12 +117,11 @@ export function observe(plan: Plan, results: readonly ResultLine[]): ObservedRun
   /** Items that a call had, whether there are lines of all of them or not. */
   const whole = new Map<ObservedCall, number>()
   for (const result of measured) {
-    const partsOf = (step: number) => result.steps.filter(line => line.step === step).length
+    const lines = new Lines(plan, result)
     for (const line of result.steps) {
-      const { step, part, batch, device, run_ms, queue_ms, wait_ms } = line
-      const beginMs = beginOf(result, line)
-      const parts = partsOf(step)
-      const clips = parts > 1 ? segmentSizes(result.clips, parts)[part ?? 0]! : result.clips
+      const { step, batch, device, run_ms, queue_ms, wait_ms } = line
+      const beginMs = lines.beginMs(line)
+      const clips = lines.clips(line)
       handOverMs.push(queue_ms + wait_ms)
       const alike = batch > 1 ? (batches.get(`${step} ${device} ${batch} ${run_ms}`) ?? []) : []
       const known = alike.find(call => Math.abs(call.beginMs - beginMs) < SAME_MS)

@@ -75,8 +75,9 @@ export class StandIn implements ProfileRunner {
       served: call => calls.push(call),
     })
     return Array.from({ length: requests }, (_, id) => {
-      let before = intendedNs[id]!
-      const steps = plan.steps.map(({ index, kind }) => {
+      const ends: number[] = []
+      const steps = plan.steps.map(({ index, kind, sources }) => {
+        const before = sources.length === 0 ? intendedNs[id]! : ends[sources[0]!]!
         const call = calls.find(
           ({ instance, requests: of }) => plan.instances[instance]!.step === index && of.includes(id),
         )!
@@ -89,7 +90,7 @@ export class StandIn implements ProfileRunner {
           wait_ms: 0,
           run_ms: (call.endNs - call.beginNs) / 1e6,
         }
-        before = call.endNs
+        ends[index] = call.endNs
         return line
       })
       return {
