@@ -1,3 +1,4 @@
+import { UsageError } from '../errors.ts'
 import { mean } from '../results/statistics.ts'
 import { commandOf, summaryOf } from './describe.ts'
 import type { Planned, Rated } from './planning.ts'
@@ -147,12 +148,50 @@ function documentPlan(
   }
 }
 
-function givenPlan(options: DocumentOptions): DocumentPlan | undefined {
+function givenPlan(
+  options: DocumentOptions,
+  others: readonly DocumentPlan[],
+): { plan: DocumentPlan; notes: string[] } | undefined {
   const { goal, given, entrants, proven } = options
   const at = entrants.findIndex(({ name }) => name === GIVEN)
-  if (at < 0) return undefined
+  const { predicted, why } = predictedGiven(options)
+  if (at < 0 && !predicted) return undefined
   const measured = (proven?.end.values[at] ?? []).map(value => shown(goal, value))
-  return { name: GIVEN, summary: summaryOf(given.arrangement), predicted: null, on_front: false, measured }
+  return {
+    plan: {
+      name: GIVEN,
+      summary: summaryOf(given.arrangement),
+      predicted,
+      on_front: predicted !== null && others.every(plan => !dominates(plan.predicted, predicted)),
+      measured,
+    },
+    notes: why === undefined ? [] : [`the file as given is not predicted: ${why}`],
+  }
+}
+
+/** Whether a plan is better in one of throughput and p99, and not worse in the other. */
+function dominates(one: Figures | null, other: Figures): boolean {
+  if (!one || one.videos_per_s < other.videos_per_s || one.p99_ms > other.p99_ms) return false
+  return one.videos_per_s > other.videos_per_s || one.p99_ms < other.p99_ms
+}
+
+/** What the file as given would do, or why that is not known. */
+function predictedGiven({ given, planned, predictor, sample, hosts }: DocumentOptions): {
+  predicted: Figures | null
+  why?: string
+} {
+  const { requests, seed } = sample
+  const { ratePerS } = planned
+  try {
+    const bulk = predictor.predict(given.arrangement, { requests, seed })
+    const atRate = predictor.predict(given.arrangement, { requests, seed, ratePerS })
+    if (bulk.completed === 0 || atRate.completed === 0)
+      return { predicted: null, why: 'no request would come to its end' }
+    return { predicted: figuresOf(bulk, atRate, ratePerS, hosts) }
+  } catch (error) {
+    if (!(error instanceof UsageError)) throw error
+    return { predicted: null, why: error.message }
+  }
 }
 
 const VERDICTS: Readonly<Record<Proven['end']['verdict'], string>> = {
@@ -209,7 +248,8 @@ export function documentOf(options: DocumentOptions): PlanDocument {
   const place = proven?.end.winner ?? 0
   const entrant = entrants[place]!
   const all = plans.map((plan, i) => documentPlan(options, plan, i))
-  const own = givenPlan(options)
+  const asGiven = givenPlan(options, all)
+  const own = asGiven?.plan
   if (own) all.push(own)
   const rated = plans.find((_, i) => planName(i) === entrant.name)
   const winner = all.find(({ name }) => name === entrant.name) ?? own ?? all[0]!
@@ -254,6 +294,6 @@ export function documentOf(options: DocumentOptions): PlanDocument {
     more: advice.map(({ what, value }) => ({ what, from, to: shown(goal, value, hosts) })),
     proof: proofOf(options, entrant),
     seconds: options.seconds,
-    notes: [...notes],
+    notes: [...notes, ...(asGiven?.notes ?? [])],
   }
 }
