@@ -3,12 +3,8 @@ import { describeDevice } from '../../ffi/cuda/device.ts'
 import { nvcuvidStatus } from '../../ffi/nvcuvid/library.ts'
 import { gpuUse, nvmlStatus } from '../../ffi/nvml.ts'
 import { findVideos } from '../client/videos.ts'
-import { networkBytes } from '../compute/cuda/memory-need.ts'
+import { computes, layerBytesOf, slotBytesOf } from '../pipeline/device-memory.ts'
 import type { Instance, Plan } from '../pipeline/plan.ts'
-import { tensorBytes } from '../queue/tensor.ts'
-import type { ClipOptions } from '../steps/clip-options.ts'
-import { gpuClipShape } from '../steps/gpu-clips.ts'
-import type { NetworkOptions } from '../steps/network.ts'
 import { CPU } from '../steps/step.ts'
 import { isModulePath } from '../steps/user/module.ts'
 import { requireDecoder } from '../video/libav-codec.ts'
@@ -34,8 +30,6 @@ const MOST_VIDEOS = 200
 const kindOf = ({ steps }: Plan, { step }: Instance): string => steps[step]!.kind
 const decodes = (plan: Plan, instance: Instance): boolean =>
   ['loader', 'single'].includes(kindOf(plan, instance))
-const computes = (plan: Plan, instance: Instance): boolean =>
-  ['network', 'single'].includes(kindOf(plan, instance))
 
 /** GPUs of some of the plan's instances. */
 const gpusOf = (instances: readonly Instance[]): number[] =>
@@ -93,17 +87,10 @@ async function videosText({ config, plan }: Prepared, flags: PipelineFlags): Pro
 
 /** Device memory that an instance takes at the least. */
 function bytesOf({ plan, settings, networks }: Prepared, instance: Instance): number {
-  const slots = instance.outputs
-    .filter(({ memory }) => memory === 'device')
-    .reduce((sum, spec) => sum + instance.slots * tensorBytes(spec), 0)
+  const slots = slotBytesOf(instance)
   const network = networks[plan.steps[instance.step]!.network ?? -1]
   if (!network || !computes(plan, instance)) return slots
-  const options = instance.options as NetworkOptions & ClipOptions
-  const clips = instance.inputs[0]?.shape[0] ?? gpuClipShape(options)[0]!
-  const { frames, size } = settings.clip
-  const { start_index: startIndex = 1, end_index: endIndex = 5, precision = 'fp16' } = options
-  const maxClips = clips * instance.batch
-  return slots + networkBytes({ network, startIndex, endIndex, frames, size, precision, maxClips })
+  return slots + layerBytesOf(instance, network, settings.clip)
 }
 
 const mebibytes = (bytes: number): string => `${Math.ceil(bytes / 2 ** 20)} MiB`

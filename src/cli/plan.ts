@@ -12,6 +12,7 @@ import type { Registry } from '../pipeline/registry.ts'
 import { documentOf, GIVEN, type PlanDocument, planName } from '../planner/document.ts'
 import { givenFile } from '../planner/given.ts'
 import { type Memory, withinMemory } from '../planner/memory.ts'
+import { networkMemory } from '../planner/network-memory.ts'
 import { planOf } from '../planner/plan-of.ts'
 import { type Planned, planFor } from '../planner/planning.ts'
 import { makeProfile } from '../planner/profile/make.ts'
@@ -78,7 +79,7 @@ function gpusOf({ gpus, device, what_if }: PlanFlags): number[] {
   return gpus ?? Array.from({ length: count }, (_, gpu) => gpu)
 }
 
-/** Memory that slots may take: what the GPU with the least of it has free, and all of the host's. */
+/** Memory that slots and networks may take: what the GPU with the least of it has free, and all of the host's. */
 function memoryOf(gpus: readonly number[]): Memory {
   // Of more GPUs than there are, each is as those.
   const here = gpus.filter(gpu => gpu < detectHost().gpus)
@@ -281,6 +282,7 @@ class Planning {
       memoryOf(limits.gpus),
       (arrangement, { gpus }) =>
         planOf(arrangement, { requests: 1, seed: 0, ratePerS: 1 }, { ...host, gpus }).plan,
+      networkMemory(networks),
     )
   }
 

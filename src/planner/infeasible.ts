@@ -1,6 +1,7 @@
 import { UsageError } from '../errors.ts'
 import type { Bottleneck } from './bound/bottleneck.ts'
 import { Bounds, kindOf } from './bound/bounds.ts'
+import { mebibytes } from './memory.ts'
 import type { Ask } from './planning.ts'
 import { type Candidate, type Found, findPlan } from './search/find.ts'
 import { objectiveOf } from './search/objective.ts'
@@ -69,11 +70,32 @@ function looser(
   return aborted ? undefined : `--rate ${ratePerS} with --slo-ms ${figure(p99Ms * 1.005)}`
 }
 
+/** Where not even the smallest plan has the memory that it needs: how much that is. */
+function memoryLacking({ space, predictor }: Asked): UsageError | undefined {
+  const overflows = space.lists.map((lists, structure) => {
+    const least = lists.batches.indexOf(Math.min(...lists.batches))
+    const choice = space.simplest(structure, { inFlight: 0, cpuDecoders: 0 }, least)
+    return predictor.overflow?.(space.arrangement(choice))
+  })
+  const known = overflows.filter(overflow => overflow !== undefined)
+  if (known.length === 0 || known.length < overflows.length) return undefined
+  const { where, needed, most } = known.reduce((best, other) => (other.needed < best.needed ? other : best))
+  return new UsageError(
+    `plan: no plan fits the memory: the smallest needs ${mebibytes(needed)} of ${where}, which has ${mebibytes(most)} ` +
+      'free; nearest that can be met: the same with that much, or with smaller --batches, or more --segments',
+  )
+}
+
 /** Says what stands in the way of what was asked, and what nearest to it could be met. */
 export function infeasible(asked: Asked): UsageError {
   const { space, predictor, ask, found } = asked
   const { goal, sample, searchMs, sloMs } = ask
-  if (goal.kind === 'throughput') return new UsageError(`plan: none of ${found.evaluated} plans could be run`)
+  const lacking = found.best ? undefined : memoryLacking(asked)
+  if (lacking) return lacking
+  if (goal.kind === 'throughput')
+    return new UsageError(
+      `plan: none of ${found.evaluated} plans could be run: ${[...found.refused.keys()].join('; ')}`,
+    )
   const { ratePerS } = goal
   const bounds = new Bounds(space, predictor, sample)
   const limit = space.roots

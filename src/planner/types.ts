@@ -85,6 +85,15 @@ export interface Demand {
   leastMs: Float64Array
 }
 
+/** A place with less memory than an arrangement needs there, in bytes. */
+export interface Overflow {
+  message: string
+  /** For people: `a GPU`. */
+  where: string
+  needed: number
+  most: number
+}
+
 /** Says what arrangements would do, from what is known of their steps. Equal arguments give equal answers. */
 export interface Predictor {
   readonly machine: Machine
@@ -99,5 +108,5 @@ export interface Predictor {
   /** The same steps on another machine: with more GPUs or cores. What it says has not been measured there. */
   on(machine: Machine): Predictor
   /** Why an arrangement does not fit the machine's memory; undefined if it does, or that is not known. */
-  overflow?(arrangement: Arrangement): string | undefined
+  overflow?(arrangement: Arrangement): Overflow | undefined
 }

@@ -206,7 +206,7 @@ class Finder {
     const arrangement = this.space.arrangement(choice)
     try {
       const overflow = this.predictor.overflow?.(arrangement)
-      if (overflow !== undefined) throw new UsageError(overflow)
+      if (overflow !== undefined) throw new UsageError(overflow.message)
       const prediction = this.predictor.predict(arrangement, this.objective.load)
       const value = this.objective.value(prediction)
       if (value === Number.NEGATIVE_INFINITY) return undefined
