@@ -19,6 +19,7 @@ import { makeProfile } from '../planner/profile/make.ts'
 import { networkReader } from '../planner/profile/networks.ts'
 import { machineOf, ProfilePredictor } from '../planner/profile/predictor.ts'
 import type { Profile } from '../planner/profile/schema.ts'
+import { LINK_BYTES_PER_S } from '../planner/profile/service.ts'
 import { type Entrant, type Proven, prove, WARM_UP } from '../planner/proof/prove.ts'
 import { usableSpace } from '../planner/search/find.ts'
 import { coveringStructures } from '../planner/space/cover.ts'
@@ -27,6 +28,7 @@ import { type Template, templateOf } from '../planner/space/template.ts'
 import type { Arrangement, PipelineFile, Predictor } from '../planner/types.ts'
 import { makePlanPage } from '../report/plan-page.ts'
 import { writeFileAtomic } from '../results/atomic-file.ts'
+import { CPU } from '../steps/step.ts'
 import { Runner } from '../sweep/runner.ts'
 import { VERSION } from '../version.ts'
 import { EXIT } from './exit.ts'
@@ -344,6 +346,12 @@ function notesOfProfile({ measured: { left, widestInterval } }: Profile): string
   ]
 }
 
+/** What is made on one GPU may then be taken on another. */
+const usesSeveralGpus = ({ pipeline }: PipelineFile): boolean => {
+  const devices = pipeline.flatMap(({ queue_groups: groups }) => groups.flatMap(({ gpus = [] }) => gpus))
+  return new Set(devices.filter(gpu => gpu !== CPU)).size > 1
+}
+
 /** What limits the meaning of a plan. */
 function notesOf(flags: PlanFlags, { found, plans, unknown }: Planned, proven: Proven | undefined): string[] {
   const notes: string[] = []
@@ -357,6 +365,10 @@ function notesOf(flags: PlanFlags, { found, plans, unknown }: Planned, proven: P
   if (found.beyondBound > 0)
     notes.push(
       `${found.beyondBound} plans were predicted to be better than their bound: the bound and the gap prove nothing here`,
+    )
+  if (usesSeveralGpus(plans[0].arrangement.config))
+    notes.push(
+      `transfers from GPU to GPU were not measured: ${LINK_BYTES_PER_S / 1e9} GB/s are assumed, as over PCIe 4.0`,
     )
   const slo = flags.slo_ms
   const won = proven?.end.winner === undefined ? undefined : proven.end.values[proven.end.winner]

@@ -36,6 +36,7 @@ export function counted(service: ServiceModel): { service: ServiceModel; work: M
       },
       ahead: instance => service.ahead?.(instance) ?? 0,
       ...(service.result && { result: service.result }),
+      transferMs: (from, to, bytes) => service.transferMs?.(from, to, bytes) ?? 0,
     },
   }
 }

@@ -1,5 +1,6 @@
 import type { Instance } from '../pipeline/plan.ts'
 import { Rng } from '../rng.ts'
+import type { Device } from '../steps/step.ts'
 import { clipsDrawn } from '../steps/synthetic/loader.ts'
 import { drawService, type ServiceOptions, type ServiceTime, serviceMs } from '../steps/synthetic/service.ts'
 
@@ -42,6 +43,8 @@ export interface ServiceModel {
   ahead?(instance: Instance): number
   /** What the program does for each result, beside all steps. */
   result?: Stretch
+  /** Milliseconds that bytes of one GPU's memory take to another's; nothing without it. */
+  transferMs?(from: Device, to: Device, bytes: number): number
 }
 
 /** What a call consists of. */

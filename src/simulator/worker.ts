@@ -1,7 +1,9 @@
 import type { Instance } from '../pipeline/plan.ts'
 import { keepShares, splitItem } from '../pipeline/segments.ts'
 import type { Item } from '../queue/item.ts'
+import { tensorBytes } from '../queue/tensor.ts'
 import { type Selector, selectorOf } from '../steps/selectors.ts'
+import { CPU } from '../steps/step.ts'
 import { type Body, Waiters } from './clock.ts'
 import type { SimulatedQueue } from './queue.ts'
 import { type Stretch, stretchesOf } from './service.ts'
@@ -107,9 +109,27 @@ export class SimulatedWorker {
     return false
   }
 
+  /** What it takes to fetch items that lie on other GPUs. */
+  #transferMs(items: readonly Item[]): number {
+    const { service, plan } = this.world
+    const { device } = this.instance
+    if (!service.transferMs || device === CPU) return 0
+    let ms = 0
+    for (const { pool, shape } of items.flatMap(({ tensors }) => tensors)) {
+      const { device: from, outputs } = plan.instances[pool]!
+      const onDevice = outputs.filter(({ memory }) => memory === 'device')
+      if (from === CPU || from === device || onDevice.length === 0) continue
+      const rowBytes = onDevice.reduce((sum, spec) => sum + tensorBytes(spec) / spec.shape[0]!, 0)
+      ms += service.transferMs(from, device, shape[0]! * rowBytes)
+    }
+    return ms
+  }
+
   *#runItems(items: readonly Item[]): Body {
     const { clock, served } = this.world
     const beginNs = clock.now
+    const transferMs = this.#transferMs(items)
+    if (transferMs > 0) yield* pass(this.world, [{ ms: transferMs }])
     yield* this.#step.run(items)
     for (const item of items) release(this.world, item)
     if (!served) return

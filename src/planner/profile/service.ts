@@ -2,7 +2,7 @@ import { drawVideos } from '../../client/videos.ts'
 import type { Instance, Plan } from '../../pipeline/plan.ts'
 import { slownessOf } from '../../simulator/resources.ts'
 import type { Call, ServiceModel, Stretch } from '../../simulator/service.ts'
-import type { RunSettings } from '../../steps/step.ts'
+import type { Device, RunSettings } from '../../steps/step.ts'
 import { clipsDrawn } from '../../steps/synthetic/loader.ts'
 import { NotMeasured } from '../not-measured.ts'
 import { type Engine, engineOf, stepKey, threadsOf } from './keys.ts'
@@ -62,6 +62,12 @@ export interface ServiceOptions {
   requests: number
 }
 
+/**
+ * Bytes a second between two GPUs: not measured but assumed, somewhat below the 32 GB/s of PCIe 4.0 x16. NVLink carries
+ * more: then plans that cross GPUs are predicted to be a bit slower than they are.
+ */
+export const LINK_BYTES_PER_S = 25e9
+
 /** Steps that take as long as they were measured to: by themselves, and on what they share with others. */
 export class ProfiledService implements ServiceModel {
   readonly #known: KnownStep[][]
@@ -99,6 +105,10 @@ export class ProfiledService implements ServiceModel {
       request,
     )
     return Math.min(drawn, this.profile.videos[this.#videos[request]!]?.most ?? drawn)
+  }
+
+  transferMs(_from: Device, _to: Device, bytes: number): number {
+    return (1000 * bytes) / LINK_BYTES_PER_S
   }
 
   ahead(instance: Instance): number {

@@ -7,6 +7,7 @@ import { networkReader } from '../../../src/planner/profile/networks.ts'
 import { ProfilePredictor, whatIf } from '../../../src/planner/profile/predictor.ts'
 import { observe } from '../../../src/planner/profile/read-run.ts'
 import type { Profile } from '../../../src/planner/profile/schema.ts'
+import { LINK_BYTES_PER_S } from '../../../src/planner/profile/service.ts'
 import type { Arrangement, PipelineFile } from '../../../src/planner/types.ts'
 import type { ResultLine } from '../../../src/results/schema.ts'
 
@@ -110,6 +111,17 @@ test('two GPUs carry twice as much, where there are two', () => {
   const config = pipeline(4, 0, [0, 1])
   expect(() => ratePerS(config)).toThrow(/there is 1 GPU/)
   near(ratePerS(config, whatIf(profileOf(), { gpus: 2 }, { registry: builtin })), (2 * 4000) / inStepMs(4))
+})
+
+test('what a step takes from another GPU comes over a link first', () => {
+  const apart = pipeline(1)
+  apart.pipeline[1] = { ...apart.pipeline[1]!, queue_groups: [{ gpus: [1], in_queue: 0 }] }
+  const two = whatIf(profileOf(), { gpus: 2 }, { registry: builtin })
+  const latencyMs = (config: PipelineFile) =>
+    two.predict(arranged(config), { requests: 200, seed: 1, ratePerS: 1 }).p50Ms
+  // A clip of 8 frames of 112 x 112 pixels, each of eight 16-bit numbers.
+  const bytes = 8 * 112 * 112 * 8 * 2
+  expect(latencyMs(apart) - latencyMs(pipeline(1))).toBeCloseTo((1000 * bytes) / LINK_BYTES_PER_S, 6)
 })
 
 test('demands are those of each kind of thread', () => {
