@@ -4,7 +4,6 @@ const CLOCK_MONOTONIC = 1
 const { symbols } = dlopen('libc.so.6', {
   clock_gettime: { args: [FFIType.i32, FFIType.ptr], returns: FFIType.i32 },
   setenv: { args: [FFIType.ptr, FFIType.ptr, FFIType.i32], returns: FFIType.i32 },
-  nice: { args: [FFIType.i32], returns: FFIType.i32 },
 })
 const timespec = new BigInt64Array(new ArrayBuffer(16))
 const words = new Uint32Array(timespec.buffer)
@@ -17,16 +16,6 @@ const address = ptr(timespec)
 export function monotonicNs(): number {
   symbols.clock_gettime(CLOCK_MONOTONIC, address)
   return (words[0]! + words[1]! * 2 ** 32) * 1e9 + words[2]!
-}
-
-/**
- * Lets the threads of others go before the calling one where there are too few processors for all: on Linux each thread has its
- * own nice value (nice(2), "C library/kernel differences"). Nobody needs leave to be nicer, so it cannot fail.
- *
- * @param by how much nicer; 19 is the most. Beside one that is not, a thread with 10 gets about a tenth of the time (sched(7))
- */
-export function beNicer(by: number): void {
-  symbols.nice(by)
 }
 
 /** What is set stays. */

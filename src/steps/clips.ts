@@ -45,11 +45,11 @@ export function clipsOf(video: Video, options: ClipOptions, seed: number, reques
 }
 
 /**
- * Requests of a thread after which what is young of its garbage is collected, a pause of a few milliseconds, and all of
- * it, a pause of some 20 ms: a long time between would be memory that grows until all threads have had theirs.
+ * Requests of a thread after which what is young of its garbage is collected, a pause of about a millisecond, and all of it, a
+ * pause of some 10 ms: a long time between would be memory that grows until all threads have had theirs.
  */
 const COLLECT_YOUNG_EVERY = 25
-const COLLECT_EVERY = 400
+const COLLECT_EVERY = 100
 let uncollected: number | undefined
 
 /** JavaScriptCore lets the heaps of many threads grow for long before it collects them. */

@@ -2,7 +2,6 @@ import { allocate, free, type Purpose } from '../../ffi/cuda/memory.ts'
 import { synchronizeStream } from '../../ffi/cuda/stream.ts'
 import type { DevicePointer } from '../../ffi/cuda/types.ts'
 import { libavStatus } from '../../ffi/libav/library.ts'
-import { beNicer } from '../../ffi/libc.ts'
 import { ClipKernel } from '../compute/cuda/clip.ts'
 import { VideoError } from '../errors.ts'
 import type { Item } from '../queue/item.ts'
@@ -179,19 +178,12 @@ export class GpuReader {
   }
 }
 
-/**
- * How much nicer decoders on the CPU are than the threads of engines beside them. Those need little time, but need it at once,
- * as an engine idles until then: the CPU decoders take what is left.
- */
-const NICER = 10
-
 /** One thread of a loader on a GPU: on its engines, or, past `decoders` threads, on the CPU. */
 export class GpuLoader implements StepInstance {
   readonly #reader: GpuReader
 
   constructor(readonly context: StepContext) {
     const engines = context.worker < context.decoders
-    if (!engines && context.decoders > 0) beNicer(NICER)
     this.#reader = new GpuReader(context.options as ClipOptions, context.gpu!, engines)
   }
 
