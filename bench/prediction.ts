@@ -3,7 +3,7 @@
  * predicted and as the program then had them, for a number of pipelines of a loader and a network.
  *
  *     bun bench/prediction.ts [--device cpu|0] [--clips 1,15] [--video-root DIR] [--weights FILE|random] [--profile-seconds 60]
- *         [--seconds 4] [--bulk 300] [--loads 0.3,0.6,0.9] [--only 'WORDS'] [--within S] [--batches 1,2,4] [--crowds 2,4]
+ *         [--seconds 4] [--warm-up 40] [--bulk 300] [--loads 0.3,0.6,0.9] [--only 'WORDS'] [--within S] [--batches 1,2,4] [--crowds 2,4]
  *         [--host-decoders] [--profile FILE] [--cache] [--keep DIR] [--patience S] [--retries N] [--rnb dist/rnb] [--save]
  *
  * All loads of a pipeline are one run, one after the other: some requests to warm up, all of the bulk at once, and then
@@ -40,6 +40,7 @@ const { values: options } = parseArgs({
     cache: { type: 'boolean', default: false },
     'host-decoders': { type: 'boolean', default: false },
     seconds: { type: 'string', default: '4' },
+    'warm-up': { type: 'string', default: '40' },
     bulk: { type: 'string', default: '300' },
     loads: { type: 'string', default: '0.3,0.6,0.9' },
     only: { type: 'string', default: '' },
@@ -62,7 +63,7 @@ const elapsedS = () => (performance.now() - began) / 1000
 
 /** Of arrivals, videos and clips; profiles have others. */
 const SEED = 20
-const WARM_UP = 40
+const WARM_UP = Number(options['warm-up'])
 const PAUSE_MS = 500
 /** The first results of a bulk come while threads start. */
 const RAMP = 0.1

@@ -185,7 +185,7 @@ function crowdsOf(name: string, file: PipelineFile, crowds: readonly number[]): 
       arrangement: base(crowd, 1, loading(crowd)),
       concurrency: crowd,
       isolates: false,
-      seconds: 2,
+      seconds: 3,
       rank: 1,
     }),
   )

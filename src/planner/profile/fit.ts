@@ -46,6 +46,8 @@ export function figuresOf(
 
 /** Of a run: simulating more of it would only take longer. */
 const MOST_SIMULATED = 600
+/** ... of which so many are enough for queues to fill. */
+const MOST_WARM_UP = 300
 
 /** Predicts a run. */
 export type Predict = (profile: Profile, crowd: Crowd) => Figures | undefined
@@ -58,8 +60,9 @@ export function simulatedFigures(
   ) => {
     simulated: { endNs: Float64Array; intendedNs: Float64Array; busyNs: Float64Array; calls: Float64Array }
   },
-  { arrangement, concurrency, requests: ran, warmup, seed }: Crowd,
+  { arrangement, concurrency, requests: ran, warmup: skipped, seed }: Crowd,
 ): Figures | undefined {
+  const warmup = Math.min(skipped, MOST_WARM_UP)
   const requests = Math.min(ran, MOST_SIMULATED)
   const { simulated } = simulate(arrangement, { schedule: new Float64Array(requests), concurrency, seed })
   const { endNs, intendedNs, busyNs, calls } = simulated

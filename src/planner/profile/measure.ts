@@ -69,6 +69,12 @@ const warmupOf = (concurrency: number): number => Math.max(10, 2 * concurrency)
 /** In a short run, of which little else would be left. */
 const shortWarmupOf = (concurrency: number): number => Math.max(2, concurrency)
 
+/**
+ * Share of a crowd's time that does not count: each of its threads compiles the same code anew, and calls take longer
+ * until that is done.
+ */
+const CROWD_WARM_UP = 1 / 2
+
 /** A run of an experiment: as long as it is meant to be, or short. */
 interface Run {
   experiment: Experiment
@@ -226,13 +232,18 @@ class Measurement {
     return true
   }
 
-  #take({ experiment, seed, short }: Run, results: string): void {
+  #take({ experiment, seed }: Omit<Run, 'short'>, results: string): void {
     const planned = this.#planned(experiment)
     const all = readResults(results)
-    const run = observe(planned.plan, all)
+    const lastMs = Math.max(...all.map(({ intended_ms }) => intended_ms))
+    const warmMs = experiment.isolates ? 0 : CROWD_WARM_UP * lastMs
+    const run = observe(
+      planned.plan,
+      all.map(result => (result.intended_ms < warmMs ? { ...result, warmup: true } : result)),
+    )
     this.#takeRoom(planned, run, seed)
     if (experiment.isolates) this.#takeCalls(planned, run, experiment)
-    else this.#takeCrowd(experiment, run, all.length, seed, short)
+    else this.#takeCrowd(experiment, run, all.length, seed)
     if (experiment.isolates && experiment.concurrency === 1)
       for (const ms of run.handOverMs) this.#handOverMs.push(ms)
   }
@@ -248,7 +259,7 @@ class Measurement {
     }
   }
 
-  #takeCrowd(experiment: Experiment, run: ObservedRun, requests: number, seed: number, short: boolean): void {
+  #takeCrowd(experiment: Experiment, run: ObservedRun, requests: number, seed: number): void {
     const { name, arrangement, concurrency } = experiment
     const { results } = run
     const steps = this.#planned(experiment).plan.steps.length
@@ -268,7 +279,7 @@ class Measurement {
         arrangement,
         concurrency,
         requests,
-        warmup: (short ? shortWarmupOf : warmupOf)(concurrency),
+        warmup: requests - results.length,
         seed,
         measured,
       })

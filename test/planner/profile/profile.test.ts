@@ -143,7 +143,7 @@ describe('measuring', () => {
       /budget of 30 s is too small.* about 270 s; raise it, or narrow/,
     )
     const profile = (await measure(1, 24))!
-    expect(runner.runs).toEqual(['a-batch-1-short-0', 'b-batch-1-short-0', 'a-crowd-2-0'])
+    expect(runner.runs).toEqual(['a-batch-1-short-0', 'b-batch-1-short-0', 'a-crowd-2-short-0'])
     expect(profile.measured.left).toEqual(['a-crowd-3', 'a-batch-2', 'b-batch-2'])
     expect(said.at(-1)).toMatch(/^not measured, .*: a-crowd-3, a-batch-2, b-batch-2$/)
     const predictor = new ProfilePredictor(profile, { registry: builtin })
