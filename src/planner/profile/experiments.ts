@@ -12,6 +12,8 @@ export interface Experiment {
   concurrency: number
   /** Whether no two calls of the steps that it is for run at once: then they take as long as they take. */
   isolates: boolean
+  /** Of one whose calls, one at a time, go round many threads: how much longer they then take is what it tells. */
+  spreads?: boolean
   /** Steps of its pipeline for which that holds, by their places; all without it. */
   only?: readonly number[]
   /** For how long requests come. */
@@ -136,8 +138,6 @@ function isolatedOf(
   { batches, hostDecoders, threads: counts }: Required<Omit<Sizes, 'crowds'>>,
 ): Experiment[] {
   const { base, loading } = arrangementsOf(file)
-  const [first] = file.pipeline
-  const decodesOnGpu = LOADERS.has(first!.model) && runsOnGpu(first!)
   const isolated = batches.map(
     (batch): Experiment => ({
       name: `${name}-batch-${batch}`,
@@ -149,7 +149,7 @@ function isolatedOf(
     }),
   )
   const decoding: Experiment[] =
-    decodesOnGpu && hostDecoders
+    decodesOnGpu(file) && hostDecoders
       ? [
           {
             name: `${name}-decoders-on-host`,
@@ -176,10 +176,14 @@ function isolatedOf(
   return [...isolated, ...decoding, ...threaded]
 }
 
-/** Runs with many requests in flight. */
+/** Whether the first step decodes with a GPU's engines. */
+const decodesOnGpu = ({ pipeline: [first] }: PipelineFile): boolean =>
+  LOADERS.has(first!.model) && runsOnGpu(first!)
+
+/** Runs with many requests in flight, and one with as many threads for one request at a time. */
 function crowdsOf(name: string, file: PipelineFile, crowds: readonly number[]): Experiment[] {
   const { base, loading } = arrangementsOf(file)
-  return crowds.map(
+  const crowded = crowds.map(
     (crowd): Experiment => ({
       name: `${name}-crowd-${crowd}`,
       arrangement: base(crowd, 1, loading(crowd)),
@@ -189,6 +193,18 @@ function crowdsOf(name: string, file: PipelineFile, crowds: readonly number[]): 
       rank: 1,
     }),
   )
+  const most = Math.max(1, ...crowds)
+  if (most === 1 || !decodesOnGpu(file)) return crowded
+  const spread: Experiment = {
+    name: `${name}-spread-${most}`,
+    arrangement: base(most, 1, loading(most)),
+    concurrency: 1,
+    isolates: false,
+    spreads: true,
+    seconds: 4,
+    rank: 2,
+  }
+  return [...crowded, spread]
 }
 
 /** What an experiment tells: names of steps in their sizes, or of what disturbs what. */

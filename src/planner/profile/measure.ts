@@ -24,7 +24,7 @@ import { type Engine, engineOf, stepKey, threadsOf } from './keys.ts'
 import { networkReader, threadsOfFile } from './networks.ts'
 import { ProfilePredictor } from './predictor.ts'
 import { type ObservedRun, observe, readResults } from './read-run.ts'
-import type { Profile, ProfiledStep } from './schema.ts'
+import type { Profile, ProfiledStep, Spread } from './schema.ts'
 
 /** Who runs the program: `src/sweep/runner.ts`. */
 export interface ProfileRunner {
@@ -115,6 +115,8 @@ class Measurement {
   readonly #handOverMs: number[] = []
   readonly #crowds: Crowd[] = []
   readonly #most = new Map<number, number>()
+  /** By step, as `#steps`: times of calls that went round so many threads, by clips. */
+  readonly #spreads = new Map<string, { threads: number; ms: Map<number, number[]> }>()
   readonly #videos: ReadonlyMap<string, number>
   readonly #plans = new Map<Experiment, Planned>()
   readonly #networks: ReturnType<typeof networkReader>
@@ -187,7 +189,7 @@ class Measurement {
   /** What an experiment tells: times of steps in its batches, or which engines disturb each other. */
   telling(experiment: Experiment): string[] {
     const { plan, settings } = this.#planned(experiment)
-    const { isolates, arrangement, concurrency } = experiment
+    const { isolates, spreads, arrangement, concurrency } = experiment
     const kinds = instancesOf(plan, experiment).flatMap(instance =>
       Array.from({ length: instance.workers }, (_, worker) => {
         const engine = engineOf(instance, worker)
@@ -196,6 +198,7 @@ class Measurement {
         return { key: `${stepKey(plan, instance, engine)} ${threads}`, engine: `${kind} on ${engine}` }
       }),
     )
+    if (spreads) return kinds.map(({ key }) => `${key} over ${kinds.length}`).slice(0, 1)
     if (isolates) return kinds.map(({ key }) => `${key} ${arrangement.batch}`)
     return [`${concurrency} ${[...new Set(kinds.map(({ engine }) => engine))].sort().join(' + ')}`]
   }
@@ -242,7 +245,8 @@ class Measurement {
       all.map(result => (result.intended_ms < warmMs ? { ...result, warmup: true } : result)),
     )
     this.#takeRoom(planned, run, seed)
-    if (experiment.isolates) this.#takeCalls(planned, run, experiment)
+    if (experiment.spreads) this.#takeSpread(planned, run)
+    else if (experiment.isolates) this.#takeCalls(planned, run, experiment)
     else this.#takeCrowd(experiment, run, all.length, seed)
     if (experiment.isolates && experiment.concurrency === 1)
       for (const ms of run.handOverMs) this.#handOverMs.push(ms)
@@ -313,6 +317,19 @@ class Measurement {
     }
   }
 
+  /** The first step's calls, which went round its threads. */
+  #takeSpread({ plan, settings }: Planned, { calls }: ObservedRun): void {
+    for (const { step, engine, clips, ms } of calls) {
+      if (step !== 0) continue
+      const instance = plan.instances.find(other => other.step === step)!
+      const width = engine === 'cpu' ? threadsOf(instance, plan.steps[step]!.kind, settings) : 1
+      const at = `${stepKey(plan, instance, engine)} ${width}`
+      const known = this.#spreads.get(at) ?? { threads: instance.workers, ms: new Map<number, number[]>() }
+      this.#spreads.set(at, known)
+      known.ms.set(clips, [...(known.ms.get(clips) ?? []), ms])
+    }
+  }
+
   /** The widest interval of a mean that counts, relative to the mean; null where a size has too few calls for one. */
   widestInterval(): number | null {
     let widest: number | null = 0
@@ -334,7 +351,10 @@ class Measurement {
 
   profile(left: readonly string[]): Profile {
     const { about, videos, registry } = this.options
-    const steps = [...this.#steps].map(([at, of]) => stepOf(at.slice(0, at.lastIndexOf(' ')), of))
+    const steps = [...this.#steps].map(([at, of]) => ({
+      ...stepOf(at.slice(0, at.lastIndexOf(' ')), of),
+      ...spreadOf(of, this.#spreads.get(at)),
+    }))
     const profile: Profile = {
       version: 1,
       about,
@@ -389,6 +409,23 @@ function stepOf(key: string, of: Gathered): ProfiledStep {
   }
 }
 
+/** Fewer calls say little of a mean. */
+const LEAST_CALLS = 5
+
+/** How much longer calls take that go round many threads than those of one thread. */
+function spreadOf(
+  { calls }: Gathered,
+  spread: { threads: number; ms: ReadonlyMap<number, number[]> } | undefined,
+): { spread?: Spread } {
+  if (!spread || spread.threads < 2) return {}
+  const found = [...spread.ms].flatMap(([clips, ms]) => {
+    const alone = [...calls.values()].filter(of => of.clips === clips).flatMap(of => of.ms)
+    if (Math.min(ms.length, alone.length) < LEAST_CALLS) return []
+    return [{ clips, longer: Math.max(1, mean(ms) / mean(alone)) }]
+  })
+  return found.length > 0 ? { spread: { threads: spread.threads, calls: found } } : {}
+}
+
 /** Those of them without which a step would not be known, or nothing of what calls at once cost each other. */
 function essentials(experiments: readonly Experiment[], measurement: Measurement): Set<Experiment> {
   const known = new Set<string>()
@@ -399,7 +436,10 @@ function essentials(experiments: readonly Experiment[], measurement: Measurement
     for (const key of steps) known.add(key)
     return true
   })
-  return new Set([...alone, ...experiments.filter(({ isolates }) => !isolates).slice(0, 1)])
+  return new Set([
+    ...alone,
+    ...experiments.filter(({ isolates, spreads }) => !isolates && !spreads).slice(0, 1),
+  ])
 }
 
 /**

@@ -28,6 +28,13 @@ const stepSchema = v.object({
   /** Shares of a call's time that are work on what calls share, by the name of that. */
   shares: v.record(v.string(), share),
   calls: v.pipe(v.array(callsSchema), v.minLength(1, 'a step without measured calls')),
+  /** Where calls, one at a time, went round so many threads: how many times longer they took, by clips. */
+  spread: v.optional(
+    v.object({
+      threads: v.pipe(count, v.minValue(2, 'a spread is over two threads and more')),
+      calls: v.array(v.object({ clips: count, longer: v.pipe(v.number(), v.finite(), v.minValue(1)) })),
+    }),
+  ),
 })
 
 /** What was measured of the steps of a pipeline on a host. */
@@ -69,4 +76,5 @@ export const profileSchema = v.object({
 
 export type Profile = v.InferOutput<typeof profileSchema>
 export type ProfiledStep = v.InferOutput<typeof stepSchema>
+export type Spread = NonNullable<ProfiledStep['spread']>
 export type ProfiledCalls = v.InferOutput<typeof callsSchema>

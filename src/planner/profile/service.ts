@@ -6,7 +6,7 @@ import type { Device, RunSettings } from '../../steps/step.ts'
 import { clipsDrawn } from '../../steps/synthetic/loader.ts'
 import { NotMeasured } from '../not-measured.ts'
 import { type Engine, engineOf, stepKey, threadsOf } from './keys.ts'
-import type { Profile, ProfiledStep } from './schema.ts'
+import type { Profile, ProfiledStep, Spread } from './schema.ts'
 import { CallTimes } from './times.ts'
 
 /** What a profile knows of a step, ready to be asked. */
@@ -115,14 +115,29 @@ export class ProfiledService implements ServiceModel {
     return this.#of(instance, 0).ahead
   }
 
-  stretches(call: Call): Stretch[] {
-    return stretchesOf(
-      this.#of(call.instance, call.worker),
-      this.ms(call),
-      call.instance.device,
-      this.profile,
-    )
+  /** How many times longer a call takes, as its step has so many threads on the device. */
+  #longer({ instance: { step, device }, clips }: Call, { spread }: KnownStep): number {
+    if (!spread) return 1
+    const threads = this.options.plan.instances
+      .filter(other => other.step === step && other.device === device)
+      .reduce((sum, { workers }) => sum + workers, 0)
+    return longerOver(spread, threads, clips)
   }
+
+  stretches(call: Call): Stretch[] {
+    const known = this.#of(call.instance, call.worker)
+    return stretchesOf(known, this.ms(call) * this.#longer(call, known), call.instance.device, this.profile)
+  }
+}
+
+/**
+ * How many times longer than on one thread a call takes that goes to any of so many: caches, of processors and of engines, hold
+ * what other threads needed. Between one thread and as many as were measured, and beyond, it grows with the number's logarithm.
+ */
+export function longerOver({ threads: measured, calls }: Spread, threads: number, clips: number): number {
+  const off = (known: { clips: number }) => Math.abs(Math.log((known.clips || 1) / (clips || 1)))
+  const nearest = calls.toSorted((a, b) => off(a) - off(b))[0]
+  return nearest ? 1 + ((nearest.longer - 1) * Math.log(threads)) / Math.log(measured) : 1
 }
 
 /** How a call that takes `ms` by itself divides its time. */

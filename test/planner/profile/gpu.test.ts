@@ -92,6 +92,28 @@ test('videos in flight share the decoders', () => {
     near(ratePerS(pipeline(inFlight)), (1000 * inFlight) / inStepMs(inFlight))
 })
 
+test('calls that go round many threads take longer, by the number of threads', () => {
+  const profile = profileOf()
+  const [loader, ...others] = profile.steps
+  const spread = { threads: 16, calls: [{ clips: 1, longer: 1.5 }] }
+  const of = new ProfilePredictor(
+    { ...profile, steps: [{ ...loader!, spread }, ...others] },
+    { registry: builtin },
+  )
+  for (const [inFlight, longer] of [
+    [1, 1],
+    [4, 1.25],
+    [16, 1.5],
+  ] as const)
+    near(ratePerS(pipeline(inFlight), of), (1000 * inFlight) / (longer * inStepMs(inFlight)))
+  // What no plan can do without is the least that any of them takes.
+  const [demand] = of.demand(
+    { config: pipeline(16), step: 0, device: 0, mostBatch: 1 },
+    { requests: 5, seed: 1 },
+  )
+  expect(demand!.threadMs).toBeCloseTo(LOAD_MS, 9)
+})
+
 test('a network that runs ahead computes one batch after the other, however many wait', () => {
   const profile = profileOf()
   const slow = { ...profile.steps[2]!, calls: [{ clips: 1, ms: [20] }] }
@@ -143,8 +165,11 @@ test('a GPU is measured by itself, with decoders on the host beside it, and crow
     experimentsOf('a', pipeline(16, 4), { batches: [1, 8], crowds: [16], hostDecoders }).map(
       ({ name }) => name,
     )
-  expect(names(true)).toEqual(['a-batch-1', 'a-batch-8', 'a-decoders-on-host', 'a-crowd-16'])
-  expect(names(false)).toEqual(['a-batch-1', 'a-batch-8', 'a-crowd-16'])
+  expect(names(true)).toEqual(['a-batch-1', 'a-batch-8', 'a-decoders-on-host', 'a-crowd-16', 'a-spread-16'])
+  expect(names(false)).toEqual(['a-batch-1', 'a-batch-8', 'a-crowd-16', 'a-spread-16'])
+  const spread = experimentsOf('a', pipeline(4), { batches: [], crowds: [2, 8] }).at(-1)!
+  expect(spread).toMatchObject({ concurrency: 1, isolates: false, spreads: true })
+  expect(spread.arrangement.config.pipeline[0]).toMatchObject({ in_flight: 8 })
   const [beside] = experimentsOf('a', pipeline(16), { batches: [], crowds: [] })
   expect(beside!.arrangement.config.pipeline[0]).toMatchObject({ in_flight: 1, cpu_decoders: 1 })
 })

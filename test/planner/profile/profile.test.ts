@@ -83,6 +83,24 @@ describe('measuring', () => {
     for (const ms of profile.handOverMs) expect(ms).toBeCloseTo(0.03, 6)
   })
 
+  test('finds how much longer calls take that go round many threads', async () => {
+    const round: Experiment = {
+      ...experiments.find(({ name }) => name === 'synthetic-crowd-6')!,
+      name: 'synthetic-spread-6',
+      concurrency: 1,
+      spreads: true,
+    }
+    const profile = (await measured(standIn('spread'), 1000, [...experiments, round]))!
+    const [loads, networks] = ['synthetic-loader', 'synthetic-network'].map(
+      kind => profile.steps.find(({ title }) => title.startsWith(kind))!,
+    )
+    // The stand-in's threads are all alike.
+    expect(loads!.spread!.threads).toBe(6)
+    expect(loads!.spread!.calls.map(({ clips }) => clips).sort()).toEqual([1, 3])
+    for (const { longer } of loads!.spread!.calls) expect(longer).toBeCloseTo(1, 6)
+    expect(networks!.spread).toBeUndefined()
+  })
+
   test('finds how much calls disturb each other', async () => {
     const profile = (await measured(standIn('cores')))!
     expect(profile.capacities.cores).toBeCloseTo(1.5, 1)
