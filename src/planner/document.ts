@@ -201,6 +201,13 @@ const VERDICTS: Readonly<Record<Proven['end']['verdict'], string>> = {
   stopped: 'the time ended before the test was sure: the winner has the best mean',
   alone: 'the winner is the only one with figures',
 }
+/** Of a race that stopped in its first round. */
+const NOTHING_COMPARED = 'the time ended before another had run: nothing was compared'
+
+function verdictOf({ verdict, values }: Proven['end']): string {
+  const ran = values.filter(({ length }) => length > 0).length
+  return verdict === 'stopped' && ran < 2 ? NOTHING_COMPARED : VERDICTS[verdict]
+}
 
 const TEST =
   "rounds of one seed for all; after each, the worse half goes while more than two are left; Student's t test of paired " +
@@ -232,7 +239,7 @@ function proofOf(options: DocumentOptions, winner: Entrant): Proof | null {
   const own = end.values[proven.end.winner]!
   const base = mean(pairs.slice(0, Math.min(pairs.length, own.length)))
   return {
-    verdict: VERDICTS[end.verdict],
+    verdict: verdictOf(end),
     test: TEST,
     seeds,
     requests,

@@ -97,6 +97,11 @@ export function usableSpace(
     if (why instanceof NotMeasured) unknown.push(summaryOf(arrangement))
     return why === undefined
   })
+  if (usable.length === 0 && unknown.length > 0)
+    throw new UsageError(
+      `plan: in its share of the time no way to run this pipeline was measured whole (of ${unknown.length}); raise --budget, or ` +
+        'narrow the space (--loaders, --segments, --batches, --replicas)',
+    )
   if (usable.length === 0)
     throw new UsageError(`plan: no way to run this pipeline was found: ${[...refused.keys()].join('; ')}`)
   // Of decoders on the host it is known how long they take, or it is not: their number changes nothing about that.
