@@ -1,6 +1,7 @@
 import { dlopen, FFIType, ptr } from 'bun:ffi'
 
 const CLOCK_MONOTONIC = 1
+const CLOCK_THREAD_CPUTIME_ID = 3
 const { symbols } = dlopen('libc.so.6', {
   clock_gettime: { args: [FFIType.i32, FFIType.ptr], returns: FFIType.i32 },
   setenv: { args: [FFIType.ptr, FFIType.ptr, FFIType.i32], returns: FFIType.i32 },
@@ -9,14 +10,19 @@ const timespec = new BigInt64Array(new ArrayBuffer(16))
 const words = new Uint32Array(timespec.buffer)
 const address = ptr(timespec)
 
+function clockNs(clock: number): number {
+  symbols.clock_gettime(clock, address)
+  return (words[0]! + words[1]! * 2 ** 32) * 1e9 + words[2]!
+}
+
 /**
  * CLOCK_MONOTONIC in nanoseconds, the same clock in every thread of the process (clock_gettime(2)).
  * A float64 holds it exactly for the first 104 days of uptime, and to 2 ns for the year after.
  */
-export function monotonicNs(): number {
-  symbols.clock_gettime(CLOCK_MONOTONIC, address)
-  return (words[0]! + words[1]! * 2 ** 32) * 1e9 + words[2]!
-}
+export const monotonicNs = (): number => clockNs(CLOCK_MONOTONIC)
+
+/** Processor time that the calling thread has used, in nanoseconds (clock_gettime(2)). */
+export const threadCpuNs = (): number => clockNs(CLOCK_THREAD_CPUTIME_ID)
 
 /** What is set stays. */
 const KEEP = 0

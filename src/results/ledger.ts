@@ -20,6 +20,8 @@ export interface LedgerFacts {
   framesNeeded: number
   framesDecoded: number
   decoder: string
+  /** Processor time of the thread that did it, in microseconds, where that is known. */
+  cpuUs?: number
 }
 
 export interface LedgerSize {
@@ -45,9 +47,9 @@ export interface LedgerHandle {
 
 const ARRIVAL_TIMES = 2
 const CELL_TIMES = 3
-/** Clips, frames needed, frames decoded, last steps that it has come to the end of; then the state in each of them. */
-const ROW_COUNTS = 4
-const ENDED = 3
+/** Clips, frames needed, frames decoded, microseconds, last steps that it has come to the end of; then the state in each of them. */
+const ROW_COUNTS = 5
+const ENDED = 4
 /** Decoder; then the length of each last step's top list. */
 const ROW_SHORTS = 1
 /** Device, replica, batch. */
@@ -70,7 +72,7 @@ function layout({ parts, top, leaves = 1 }: LedgerSize) {
 /**
  * The time cards of a run in shared memory, one row a request: the client writes arrivals, runners write what
  * happened in their step, the main thread reads. Times are float64 nanoseconds of the monotonic clock; an
- * event that has not happened reads NaN. A row of two steps and five classes takes 144 bytes.
+ * event that has not happened reads NaN. A row of two steps and five classes takes 152 bytes.
  *
  * Nobody locks: each field has one writer, and a row is read after `finish`, or after a queue handed the
  * request on, both of which order memory.
@@ -193,6 +195,7 @@ export class Ledger {
     this.#words[at] = facts.clips
     this.#words[at + 1] = facts.framesNeeded
     this.#words[at + 2] = facts.framesDecoded
+    this.#words[at + 3] = facts.cpuUs ?? 0
     this.#shorts[this.#short(request, 0)] = this.#decoders.number(facts.decoder)
   }
 
@@ -277,6 +280,11 @@ export class Ledger {
 
   framesDecoded(request: number): number {
     return this.#words[this.#count(request, 2)]!
+  }
+
+  /** Microseconds of a processor; undefined if they were not noted. */
+  cpuUs(request: number): number | undefined {
+    return this.#words[this.#count(request, 3)]! || undefined
   }
 
   /** Name of the decoder; undefined if nothing was noted. */

@@ -51,6 +51,7 @@ export class Outcomes {
     const intended = ledger.intended(request)
     const actual = ledger.actual(request)
     const finish = cards.finish(request)
+    const cpuUs = ledger.cpuUs(request)
     return {
       type: 'result',
       id: request,
@@ -61,6 +62,7 @@ export class Outcomes {
       ...decoderOf(ledger.decoder(request)),
       frames_needed: ledger.framesNeeded(request),
       frames_decoded: ledger.framesDecoded(request),
+      ...(cpuUs !== undefined && { load_cpu_ms: cpuUs / 1000 }),
       steps: this.#steps(request),
       intended_ms: milliseconds(intended - startNs),
       actual_ms: milliseconds(actual - startNs),

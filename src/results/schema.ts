@@ -75,6 +75,7 @@ export const resultSchema = v.pipe(
     decoder_reason: v.optional(text('Why it was not decoded as the configuration asks')),
     frames_needed: count('Frames in the clips'),
     frames_decoded: count('Frames decoded to get them'),
+    load_cpu_ms: v.optional(number('Processor time of the thread that read and decoded it')),
     steps: v.pipe(v.array(stepOfResult), v.description('Where it ran to the end of a step')),
     intended_ms: number('Intended arrival after the start of the run'),
     actual_ms: number('Actual arrival after the start of the run'),

@@ -1,4 +1,5 @@
 import { edenGC } from 'bun:jsc'
+import { threadCpuNs } from '../../ffi/libc.ts'
 import type { Item } from '../queue/item.ts'
 import { Rng } from '../rng.ts'
 import { openVideo } from '../video/open.ts'
@@ -76,6 +77,7 @@ export async function loadClips(
   read: (video: Video, clips: Clip[], out: Item) => Promise<ReadFacts>,
 ): Promise<void> {
   const share = item.shares[0]!
+  const cpuBegin = threadCpuNs()
   const video = await context.timed('open', () => openVideo(context.video(share.request)))
   try {
     const clips = clipsOf(video, context.options as ClipOptions, context.settings.seed, share.request)
@@ -85,7 +87,8 @@ export async function loadClips(
       values: [],
     }
     const facts = await context.timed('decode', () => read(video, clips, out))
-    context.note(share.request, { clips: clips.length, ...facts })
+    const cpuUs = Math.round((threadCpuNs() - cpuBegin) / 1000)
+    context.note(share.request, { clips: clips.length, ...facts, cpuUs })
     emit(out)
   } finally {
     video.close()

@@ -140,6 +140,8 @@ export interface RequestFacts {
   framesNeeded: number
   framesDecoded: number
   decoder: string
+  /** Processor time of the thread that did it, in microseconds, where that is known. */
+  cpuUs?: number
 }
 
 /** Hands an output item on: to the queue that the selector chooses, or to the results after the last step. */

@@ -71,7 +71,7 @@ test('every field keeps its last value, whatever is written around it', () => {
     event: fc.constantFrom(...events),
     times: fc.tuple(time, time, time),
     shorts: fc.tuple(short, short, short),
-    counts: fc.array(fc.integer({ min: 0, max: 2 ** 31 - 1 }), { minLength: 3, maxLength: 3 }),
+    counts: fc.array(fc.integer({ min: 0, max: 2 ** 31 - 1 }), { minLength: 4, maxLength: 4 }),
     scores: fc.array(fc.record({ index: fc.nat(), score: fc.float({ min: 0, max: 1, noNaN: true }) }), {
       maxLength: 8,
     }),
@@ -92,9 +92,10 @@ test('every field keeps its last value, whatever is written around it', () => {
         model.set(`time ${request} ${part} ${step} ${event}`, times[2])
         ledger.place(request, part, step, shorts[0], shorts[1], shorts[2])
         model.set(`place ${request} ${part} ${step}`, shorts)
-        const [clips, framesNeeded, framesDecoded] = counts as [number, number, number]
-        ledger.note(request, { clips, framesNeeded, framesDecoded, decoder: `d${clips % 9}` })
-        model.set(`facts ${request}`, [clips, framesNeeded, framesDecoded, `d${clips % 9}`])
+        const [clips, framesNeeded, framesDecoded, cpuUs] = counts as [number, number, number, number]
+        ledger.note(request, { clips, framesNeeded, framesDecoded, decoder: `d${clips % 9}`, cpuUs })
+        const known = cpuUs > 0 ? cpuUs : undefined
+        model.set(`facts ${request}`, [clips, framesNeeded, framesDecoded, `d${clips % 9}`, known])
         const leaf = pick[3]! % size.leaves
         const ended = [0, 1, 2].filter(other => model.has(`state ${request} ${other}`))
         const first = !ended.includes(leaf)
@@ -125,6 +126,7 @@ test('every field keeps its last value, whatever is written around it', () => {
             other.framesNeeded(request),
             other.framesDecoded(request),
             other.decoder(request),
+            other.cpuUs(request),
           ],
           top: () => other.top(request, part),
           state: () => other.state(request, part),
