@@ -4,7 +4,7 @@
  *
  *     bun bench/prediction.ts [--device cpu|0] [--clips 1,15] [--video-root DIR] [--weights FILE|random] [--profile-seconds 60]
  *         [--seconds 4] [--warm-up 40] [--bulk 300] [--loads 0.3,0.6,0.9] [--only 'WORDS'] [--within S] [--batches 1,2,4] [--crowds 2,4]
- *         [--host-decoders] [--profile FILE] [--cache] [--keep DIR] [--patience S] [--retries N] [--rnb dist/rnb] [--save]
+ *         [--host-decoders N] [--profile FILE] [--cache] [--keep DIR] [--patience S] [--retries N] [--rnb dist/rnb] [--save]
  *
  * All loads of a pipeline are one run, one after the other: some requests to warm up, all of the bulk at once, and then
  * random arrivals for `--seconds` at each share of the predicted rate, with a pause before each. The simulation has the
@@ -38,7 +38,7 @@ const { values: options } = parseArgs({
     'profile-seconds': { type: 'string', default: '60' },
     profile: { type: 'string' },
     cache: { type: 'boolean', default: false },
-    'host-decoders': { type: 'boolean', default: false },
+    'host-decoders': { type: 'string', default: '0' },
     seconds: { type: 'string', default: '4' },
     'warm-up': { type: 'string', default: '40' },
     bulk: { type: 'string', default: '300' },
@@ -91,7 +91,7 @@ async function profileOf() {
     files: { pipeline: pipelineOf({ name: 'profile' }, caseOptions) },
     batches: numbers(options.batches),
     crowds: numbers(options.crowds),
-    hostDecoders: options['host-decoders'],
+    hostDecoders: Number(options['host-decoders']),
     command,
     videoRoot,
     ...(weights !== undefined && { weights }),
@@ -292,7 +292,7 @@ const rowsOf = ({ name, at }: ReturnType<typeof compare>): string[][] =>
 
 const wanted = ({ name, cpuDecoders = 0 }: Case): boolean =>
   name.includes(options.only) &&
-  (cpuDecoders === 0 || options['host-decoders'] || options.profile !== undefined)
+  (cpuDecoders === 0 || options['host-decoders'] !== '0' || options.profile !== undefined)
 const compared: ReturnType<typeof compare>[] = []
 const left: string[] = []
 for (const of of casesFor(device).filter(wanted)) {

@@ -20,7 +20,7 @@ import { networkReader } from '../planner/profile/networks.ts'
 import { machineOf, ProfilePredictor } from '../planner/profile/predictor.ts'
 import type { Profile } from '../planner/profile/schema.ts'
 import { LINK_BYTES_PER_S } from '../planner/profile/service.ts'
-import { type Entrant, type Proven, prove, WARM_UP } from '../planner/proof/prove.ts'
+import { type Entrant, type Proven, prove } from '../planner/proof/prove.ts'
 import { usableSpace } from '../planner/search/find.ts'
 import { coveringStructures } from '../planner/space/cover.ts'
 import { type Limits, usualLimits } from '../planner/space/limits.ts'
@@ -231,7 +231,6 @@ class Planning {
       file,
       seconds: this.#seconds,
       notes: [...notesOf(flags, planned, proven), ...this.#profiled],
-      warmup: WARM_UP,
     })
     return { document, pipeline: document.winner.arrangement.config, proven }
   }
@@ -256,6 +255,7 @@ class Planning {
       // What lies between is taken from both sides of it.
       batches: [...new Set([Math.min(...limits.batches), Math.max(...limits.batches)])],
       crowds: onGpus ? [Math.max(...limits.inFlight)] : [2, 4],
+      hostDecoders: Math.max(...limits.cpuDecoders),
       command: this.command,
       ...(file.video_root !== undefined && { videoRoot: file.video_root }),
       ...(file.weights !== undefined && { weights: file.weights }),

@@ -104,8 +104,6 @@ export interface DocumentOptions {
   file: string
   seconds: Record<string, number>
   notes: readonly string[]
-  /** Results that runs leave out at their start. */
-  warmup: number
 }
 
 /** Names of plans, by their order. */
@@ -214,9 +212,9 @@ const TEST =
   'differences, one-sided, at a risk of 5 % over all looks and pairs'
 
 function proofOf(options: DocumentOptions, winner: Entrant): Proof | null {
-  const { proven, entrants, predictor, warmup } = options
+  const { proven, entrants, predictor } = options
   if (!proven || proven.end.winner === undefined) return null
-  const { end, seeds, requests, heldOut } = proven
+  const { end, seeds, requests, warmup, heldOut } = proven
   const figures: Record<string, Compared> = {}
   const predict = (ratePerS?: number) => {
     const load = { requests, seed: heldOut!.seed, warmup, ...(ratePerS !== undefined && { ratePerS }) }

@@ -8,6 +8,8 @@ export interface Resource {
    * Where servers are not shared, width has no meaning.
    */
   use(ns: number, width?: number): Body
+  /** Keeps so many servers busy, where they are shared, until what is returned is called: others have the less. */
+  hold?(width: number): () => void
 }
 
 /** So many servers, each of which finishes what it began; who comes first is served first. */
@@ -57,6 +59,8 @@ export function slownessOf(servers: number, wanted: number, wide: number, stragg
 export class SharedServers implements Resource {
   /** Widths of all calls. */
   #wanted = 0
+  /** Servers that are held. */
+  #held = 0
   /** Calls of more than one. */
   #wide = 0
   /** Work that each call has had since the start, in ns: a call is done when this has grown by its own work. */
@@ -86,6 +90,17 @@ export class SharedServers implements Resource {
     yield
   }
 
+  hold(width: number): () => void {
+    this.#changeHeld(width)
+    return () => this.#changeHeld(-width)
+  }
+
+  #changeHeld(by: number): void {
+    this.#advance()
+    this.#held += by
+    if (this.#minded) this.#changed.wakeOne()
+  }
+
   #advance(): void {
     const { now } = this.clock
     if (this.#ends.size > 0) this.#served += (now - this.#since) / this.#slowness
@@ -94,7 +109,7 @@ export class SharedServers implements Resource {
 
   /** How much longer a call takes than alone. */
   get #slowness(): number {
-    return slownessOf(this.servers, this.#wanted, this.#wide, this.straggling)
+    return slownessOf(this.servers, this.#wanted + this.#held, this.#wide, this.straggling)
   }
 
   /** While there are calls: wakes each when it is done, however often others come between. */

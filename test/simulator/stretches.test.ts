@@ -35,6 +35,46 @@ test('a fraction of a server serves as much less', () => {
   for (const end of ends) expect(end).toBeCloseTo(16, 9)
 })
 
+test('servers that are held are missed by calls, as long as they are held', () => {
+  const clock = new Clock()
+  const servers = new SharedServers(clock, 2)
+  const ends: number[] = []
+  const hold = function* (from: number, to: number, width: number) {
+    yield* clock.sleepUntil(from)
+    const letGo = servers.hold(width)
+    yield* clock.sleepUntil(to)
+    letGo()
+  }
+  const use = function* () {
+    yield* servers.use(10)
+    ends.push(clock.now)
+  }
+  // Half a server is there to spare: nobody misses it.
+  clock.start(hold(0, 2, 0.5))
+  clock.start(use())
+  // Of 3 that are wanted there are 2: from 2 to 8 four of ten are done, after the two before.
+  clock.start(hold(2, 8, 2))
+  expect(clock.run()).toBe(0)
+  expect(ends).toEqual([12])
+})
+
+test('a stretch slows others on what it keeps busy beside, and is not slowed there itself', () => {
+  const { endNs } = simulated({
+    pipeline: [alone(2, 0)],
+    requests: 2,
+    intervalMs: 0,
+    resources: { core: { servers: 1, sharing: 'even' } },
+    service: {
+      stretches: ({ request }) =>
+        request === 0 ? [{ ms: 3, beside: { resource: 'core', width: 0.5 } }] : [{ ms: 4, resource: 'core' }],
+    },
+  })
+  // In 3 ms two are done, and the other two take two.
+  const [first, second] = ms(endNs)
+  expect(first).toBeCloseTo(3, 9)
+  expect(second).toBeCloseTo(5, 9)
+})
+
 test('a call is as long as its stretches, each on its resource', () => {
   const { endNs } = simulated({
     pipeline: [alone(2, 0)],

@@ -27,8 +27,8 @@ export interface Sizes {
   batches: readonly number[]
   /** Requests in flight at once, to see what they cost each other. */
   crowds: readonly number[]
-  /** Whether to measure what decodes on the host for a GPU, beside the GPU's own decoders. */
-  hostDecoders?: boolean
+  /** The most threads that may decode on the host for a GPU, beside the GPU's own decoders: 0, and that is not measured. */
+  hostDecoders?: number
   /** CPU threads that a network on the host may have, beside all of the host's. */
   threads?: readonly number[]
 }
@@ -101,7 +101,7 @@ const withThreads = (arrangement: Arrangement, threads: number): Arrangement => 
 export function experimentsOf(
   name: string,
   given: PipelineFile,
-  { batches, crowds, hostDecoders = true, threads = [] }: Sizes,
+  { batches, crowds, hostDecoders = 0, threads = [] }: Sizes,
 ): Experiment[] {
   const whole = smallest(given)
   const branches = branchesOf(whole)
@@ -112,7 +112,7 @@ export function experimentsOf(
       ...(only && { only }),
     }))
   })
-  return [...ways, ...crowdsOf(name, whole, crowds)]
+  return [...ways, ...crowdsOf(name, whole, crowds, hostDecoders)]
 }
 
 /** Arrangements of a pipeline with so many requests in flight, and options of its first step. */
@@ -149,14 +149,16 @@ function isolatedOf(
     }),
   )
   const decoding: Experiment[] =
-    decodesOnGpu(file) && hostDecoders
+    decodesOnGpu(file) && hostDecoders > 0
       ? [
           {
             name: `${name}-decoders-on-host`,
             arrangement: base(2, 1, { ...loading(1), cpu_decoders: 1 }),
-            concurrency: 1,
+            // One for each: of two threads that wait, the same one might take all.
+            concurrency: 2,
             isolates: true,
-            seconds: 2,
+            only: [0],
+            seconds: 4,
             // What may decode for a GPU belongs to what has to be known of it.
             rank: 0.5,
           },
@@ -181,7 +183,12 @@ const decodesOnGpu = ({ pipeline: [first] }: PipelineFile): boolean =>
   LOADERS.has(first!.model) && runsOnGpu(first!)
 
 /** Runs with many requests in flight, and one with as many threads for one request at a time. */
-function crowdsOf(name: string, file: PipelineFile, crowds: readonly number[]): Experiment[] {
+function crowdsOf(
+  name: string,
+  file: PipelineFile,
+  crowds: readonly number[],
+  hostDecoders: number,
+): Experiment[] {
   const { base, loading } = arrangementsOf(file)
   const crowded = crowds.map(
     (crowd): Experiment => ({
@@ -204,7 +211,18 @@ function crowdsOf(name: string, file: PipelineFile, crowds: readonly number[]): 
     seconds: 4,
     rank: 2,
   }
-  return [...crowded, spread]
+  if (hostDecoders === 0) return [...crowded, spread]
+  const inFlight = Math.ceil(most / 2)
+  const both: Experiment = {
+    name: `${name}-crowd-${inFlight}-and-${hostDecoders}-on-host`,
+    arrangement: base(inFlight + hostDecoders, 1, { ...loading(inFlight), cpu_decoders: hostDecoders }),
+    concurrency: inFlight + hostDecoders,
+    isolates: false,
+    // So many threads compile for long, on the same cores.
+    seconds: 10,
+    rank: 1,
+  }
+  return [...crowded, both, spread]
 }
 
 /** What an experiment tells: names of steps in their sizes, or of what disturbs what. */

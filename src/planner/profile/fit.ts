@@ -84,7 +84,8 @@ export function simulatedFigures(
 /** The parameters of a profile, for its steps on the host and on GPUs. They are the profile's own: to set them changes it. */
 export function parametersOf(profile: Profile): Parameter[] {
   const { capacities, steps } = profile
-  const uses = (name: string) => steps.some(({ shares }) => (shares[name] ?? 0) > 0)
+  const uses = (name: string) =>
+    steps.some(({ shares, hostWidth = 0 }) => (shares[name] ?? 0) > 0 || (name === 'cores' && hostWidth > 0))
   const capacity = (name: string, low: number, high: number): Parameter[] =>
     uses(name) ? [{ low, high, of: capacities, name }] : []
   return [
@@ -94,7 +95,14 @@ export function parametersOf(profile: Profile): Parameter[] {
     ...capacity('nvdec', 0.5, 64),
     ...steps
       .filter(({ shares }) => shares.nvdec !== undefined)
-      .map(({ shares }): Parameter => ({ low: 0.02, high: 0.98, of: shares, name: 'nvdec' })),
+      .map(
+        ({ shares }): Parameter => ({
+          low: 0.02,
+          high: 0.98,
+          of: shares,
+          name: 'nvdec',
+        }),
+      ),
   ]
 }
 

@@ -80,7 +80,7 @@ export async function makeProfile(options: MakeOptions): Promise<Profile | undef
     files,
     batches,
     crowds,
-    hostDecoders = true,
+    hostDecoders = 0,
     threads = fewerThan(about.cores),
     command,
     videoRoot,

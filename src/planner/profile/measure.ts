@@ -9,6 +9,7 @@ import { CPU, type RunSettings } from '../../steps/step.ts'
 import { clipsDrawn } from '../../steps/synthetic/loader.ts'
 import type { Flags } from '../../sweep/grid.ts'
 import type { PointEnd } from '../../sweep/runner.ts'
+import { NotMeasured } from '../not-measured.ts'
 import { planOf } from '../plan-of.ts'
 import { type Experiment, worthwhile } from './experiments.ts'
 import {
@@ -74,6 +75,8 @@ const shortWarmupOf = (concurrency: number): number => Math.max(2, concurrency)
  * until that is done.
  */
 const CROWD_WARM_UP = 1 / 2
+/** The same of one call at a time, where calls are so short that compiling takes a part of them: on a GPU. */
+const GPU_WARM_UP = 1 / 4
 
 /** A run of an experiment: as long as it is meant to be, or short. */
 interface Run {
@@ -102,6 +105,8 @@ interface Gathered {
   engine: Engine
   /** False of a step that only takes time, as synthetic ones may. */
   busy: boolean
+  /** Of calls whose processor time is known: all their time, and that. */
+  withCpu: { ms: number; cpuMs: number }
   /** By clips, and by video for a first step. */
   calls: Map<string, { clips: number; video?: number; ms: number[] }>
 }
@@ -239,7 +244,8 @@ class Measurement {
     const planned = this.#planned(experiment)
     const all = readResults(results)
     const lastMs = Math.max(...all.map(({ intended_ms }) => intended_ms))
-    const warmMs = experiment.isolates ? 0 : CROWD_WARM_UP * lastMs
+    const alone = this.options.about.gpus.length > 0 ? GPU_WARM_UP : 0
+    const warmMs = (experiment.isolates ? alone : CROWD_WARM_UP) * lastMs
     const run = observe(
       planned.plan,
       all.map(result => (result.intended_ms < warmMs ? { ...result, warmup: true } : result)),
@@ -291,7 +297,7 @@ class Measurement {
 
   #takeCalls({ plan, settings }: Planned, { calls, results }: ObservedRun, { only }: Experiment): void {
     const videoOf = new Map(results.map(({ id, video }) => [id, this.#videos.get(video)]))
-    for (const { step, engine, clips, request, ms } of calls) {
+    for (const { step, engine, clips, request, ms, cpuMs } of calls) {
       if (only && !only.includes(step)) continue
       const instance = plan.instances.find(other => other.step === step)!
       const { kind, name = kind, last } = plan.steps[step]!
@@ -306,9 +312,14 @@ class Measurement {
         width,
         ahead: leaves ? GPU_BATCHES_AHEAD : 0,
         engine,
+        withCpu: { ms: 0, cpuMs: 0 },
         calls: new Map(),
       }
       this.#steps.set(at, gathered)
+      if (cpuMs !== undefined) {
+        gathered.withCpu.ms += ms
+        gathered.withCpu.cpuMs += cpuMs
+      }
       const video = request === undefined ? undefined : videoOf.get(request)
       const size = `${clips}/${video}`
       const known = gathered.calls.get(size) ?? { clips, ...(video !== undefined && { video }), ms: [] }
@@ -377,7 +388,13 @@ class Measurement {
     const options = { registry, networks: this.#networks }
     const predict: Predict = (of, crowd) => {
       const predictor = new ProfilePredictor(of, options)
-      return simulatedFigures((arrangement, arrivals) => predictor.simulate(arrangement, arrivals), crowd)
+      try {
+        return simulatedFigures((arrangement, arrivals) => predictor.simulate(arrangement, arrivals), crowd)
+      } catch (error) {
+        // Of a step of it, no call came to its end: then nothing is fitted to it.
+        if (error instanceof NotMeasured) return undefined
+        throw error
+      }
     }
     fit(profile, this.#crowds, parametersOf(profile), predict)
     profile.fitted = fittedErrors(profile, this.#crowds, predict)
@@ -398,11 +415,19 @@ function sharesOf({ engine, kind, busy }: Gathered): ProfiledStep['shares'] {
   return kind === 'loader' ? { nvdec: FIRST_NVDEC_SHARE } : { compute: 1 }
 }
 
+/**
+ * Of a core of the host, what calls on a GPU keep busy: libnvcuvid asks the engines over and over, so that it is the same share
+ * whether they wait or not. Decoders on the host want the same cores.
+ */
+const hostWidthOf = ({ engine, kind, withCpu: { ms, cpuMs } }: Gathered): { hostWidth?: number } =>
+  engine === 'gpu' && kind === 'loader' && cpuMs > 0 ? { hostWidth: Math.min(1, cpuMs / ms) } : {}
+
 function stepOf(key: string, of: Gathered): ProfiledStep {
   return {
     key,
     title: of.title,
     width: of.width,
+    ...hostWidthOf(of),
     ahead: of.ahead,
     shares: sharesOf(of),
     calls: [...of.calls.values()].map(call => ({ ...call, ms: call.ms.toSorted((a, b) => a - b) })),

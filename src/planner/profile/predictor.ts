@@ -172,8 +172,18 @@ export class ProfilePredictor implements Predictor {
     const total = clips.reduce((sum, count, request) => sum + ofRequest(count, request), 0)
     const threadMs = total / load.requests
     const shared: Record<string, number> = {}
-    for (const { ms, resource, width = 1 } of stretchesOf(known, threadMs, own.device, this.profile))
-      if (resource !== undefined && ms > 0) shared[resource] = (shared[resource] ?? 0) + ms * width
+    const add = (resource: string, ms: number) => {
+      if (ms > 0) shared[resource] = (shared[resource] ?? 0) + ms
+    }
+    for (const { ms, resource, width = 1, beside } of stretchesOf(
+      known,
+      threadMs,
+      own.device,
+      this.profile,
+    )) {
+      if (resource !== undefined) add(resource, ms * width)
+      if (beside) add(beside.resource, ms * beside.width)
+    }
     const pick = (prefix: string) =>
       Object.fromEntries(
         Object.entries(shared)

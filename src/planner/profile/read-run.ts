@@ -16,6 +16,8 @@ export interface ObservedCall {
   /** Since the start of the run. */
   beginMs: number
   ms: number
+  /** Of that, processor time, where that is known. */
+  cpuMs?: number
 }
 
 /** A run, as its file of results tells it. */
@@ -136,6 +138,7 @@ export function observe(plan: Plan, results: readonly ResultLine[]): ObservedRun
         items: 1,
         clips,
         ...(step === 0 && { request: result.id }),
+        ...(step === 0 && result.load_cpu_ms !== undefined && { cpuMs: result.load_cpu_ms }),
         beginMs,
         ms: run_ms,
       }

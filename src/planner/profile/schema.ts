@@ -23,6 +23,8 @@ const stepSchema = v.object({
   title: v.string(),
   /** Threads that a call keeps busy on the host, where it runs there. */
   width: positive('width'),
+  /** Of a call on a GPU: how much of a core of the host it keeps busy all the while. */
+  hostWidth: v.optional(share),
   /** Batches that it may have under way when it takes the next. */
   ahead: count,
   /** Shares of a call's time that are work on what calls share, by the name of that. */

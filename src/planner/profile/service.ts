@@ -142,12 +142,13 @@ export function longerOver({ threads: measured, calls }: Spread, threads: number
 
 /** How a call that takes `ms` by itself divides its time. */
 export function stretchesOf(
-  { shares, width, ahead }: Pick<ProfiledStep, 'shares' | 'width' | 'ahead'>,
+  { shares, width, hostWidth = 0, ahead }: Pick<ProfiledStep, 'shares' | 'width' | 'hostWidth' | 'ahead'>,
   ms: number,
   device: number,
   { capacities, straggling }: Pick<Profile, 'capacities' | 'straggling'>,
 ): Stretch[] {
   const later = ahead > 0
+  const cores = resourceOf('cores', device)
   const shared = Object.entries(shares).map(([name, share]): Stretch => {
     // By itself, a call of many threads shared what there is with itself.
     const alone =
@@ -156,9 +157,11 @@ export function stretchesOf(
       ms: (ms * share) / alone,
       resource: resourceOf(name, device),
       ...(name === 'cores' && { width }),
+      ...(hostWidth > 0 && { beside: { resource: cores, width: hostWidth } }),
       ...(later && { later }),
     }
   })
-  const rest = ms * (1 - Object.values(shares).reduce((sum, share) => sum + share, 0))
-  return [{ ms: Math.max(0, rest), ...(later && { later }) }, ...shared]
+  const rest = Math.max(0, ms * (1 - Object.values(shares).reduce((sum, share) => sum + share, 0)))
+  const own = hostWidth > 0 ? { resource: cores, width: hostWidth } : {}
+  return [{ ms: rest, ...own, ...(later && { later }) }, ...shared]
 }

@@ -53,6 +53,8 @@ export interface Proven {
   seeds: number[]
   /** Of each run in the race. */
   requests: number
+  /** Results that each run's figures leave out at its start. */
+  warmup: number
   /** With a seed that no run before had: in bulk and at a rate. */
   heldOut?: { seed: number; requests: number; bulk?: Measured; atRate?: Measured & { ratePerS: number } }
   /** Whether it ended because people asked for it. */
@@ -66,10 +68,11 @@ const RUNS = 20
 const AROUND_MS = { cpu: 1500, cuda: 5000 }
 const LEAST_REQUESTS = 40
 const MOST_REQUESTS = 20_000
-/** Results that a run's figures leave out at its start. */
-export const WARM_UP = 10
+/** Results that a run's figures leave out at its start; on GPUs at least this share, as each loader's thread compiles its code anew. */
+const WARM_UP = 10
+const GPU_WARM_UP = 1 / 3
 /** A run that is shorter than this, its start not counted, says little. */
-const LEAST_MS = 1500
+const LEAST_MS = { cpu: 1500, cuda: 4000 }
 /** Runs with the held-out seed. */
 const HELD_OUT = 2
 /** Share of the measured throughput at which latencies are checked, where no rate was asked for. */
@@ -96,6 +99,7 @@ export async function prove(options: ProofOptions): Promise<Proven> {
 class Proving {
   readonly #begin: number
   readonly #requests: number
+  readonly #warmup: number
   #interrupted = false
   /** Of all runs so far. */
   #longestMs = 0
@@ -104,9 +108,11 @@ class Proving {
     const { budgetMs, videosPerS, goal, flags, now } = options
     this.#begin = now()
     const perS = goal.kind === 'p99' ? goal.ratePerS : videosPerS
-    const aroundMs = AROUND_MS[flags.device === 'cuda' ? 'cuda' : 'cpu']
-    const runMs = Math.max(LEAST_MS, budgetMs / RUNS - aroundMs)
+    const onGpus = flags.device === 'cuda'
+    const kind = onGpus ? 'cuda' : 'cpu'
+    const runMs = Math.max(LEAST_MS[kind], budgetMs / RUNS - AROUND_MS[kind])
     this.#requests = Math.round(Math.min(MOST_REQUESTS, Math.max(LEAST_REQUESTS, (perS * runMs) / 1000)))
+    this.#warmup = onGpus ? Math.max(WARM_UP, Math.round(GPU_WARM_UP * this.#requests)) : WARM_UP
   }
 
   async run(): Promise<Proven> {
@@ -124,7 +130,7 @@ class Proving {
     })
     const rounds = Math.max(0, ...end.values.map(values => values.length))
     const seeds = Array.from({ length: rounds }, (_, round) => seed + round)
-    const base = { end, seeds, requests: this.#requests }
+    const base = { end, seeds, requests: this.#requests, warmup: this.#warmup }
     const winner = end.winner === undefined ? undefined : entrants[end.winner]
     if (!winner || this.#interrupted) return { ...base, interrupted: this.#interrupted }
     const heldOut = await this.#holdOut(winner, seed + ROUNDS)
@@ -169,7 +175,7 @@ class Proving {
       ...flags,
       ...load,
       videos: String(this.#requests),
-      warmup: String(WARM_UP),
+      warmup: String(this.#warmup),
       seed: String(seed),
     }
     // A plan of another time may have had this name: what ran before counts only if all of it is the same.

@@ -34,7 +34,7 @@ export const usualLimits = (gpus: readonly number[], cores: number): Limits => (
     .filter(n => n <= cores)
     .sort((a, b) => a - b),
   inFlight: [8, 16, 32],
-  cpuDecoders: [...new Set([0, cores >> 1, cores - 2])].filter(n => n >= 0).sort((a, b) => a - b),
+  cpuDecoders: [...new Set([0, cores >> 2, cores >> 1, cores - 2])].filter(n => n >= 0).sort((a, b) => a - b),
   batches: [1, 2, 4, 8],
   delaysMs: [0, 2, 5, 20],
   loadersOn: ['gpu', 'cpu'],

@@ -92,6 +92,23 @@ test('videos in flight share the decoders', () => {
     near(ratePerS(pipeline(inFlight)), (1000 * inFlight) / inStepMs(inFlight))
 })
 
+test('what feeds the decoders takes cores from those on the host, and waits for cores itself', () => {
+  const profile = profileOf()
+  const [loader, ...others] = profile.steps
+  const busy = { ...loader!, hostWidth: 0.5 }
+  const of = new ProfilePredictor(
+    { ...profile, capacities: { ...profile.capacities, cores: 1 }, steps: [busy, ...others] },
+    { registry: builtin },
+  )
+  // One core, of which 1.5 are wanted all the while.
+  const onGpuMs = LOAD_MS * (1.5 * (1 - NVDEC_SHARE) + NVDEC_SHARE)
+  near(ratePerS(pipeline(1, 1), of), 1000 / onGpuMs + 1000 / (1.5 * HOST_LOAD_MS))
+  near(ratePerS(pipeline(1), of), 1000 / LOAD_MS)
+  const load = { requests: 50, seed: 1 }
+  const [demand] = of.demand({ config: pipeline(3), step: 0, device: 0, mostBatch: 1 }, load)
+  expect(demand!.host.cores).toBeCloseTo(0.5 * LOAD_MS, 9)
+})
+
 test('calls that go round many threads take longer, by the number of threads', () => {
   const profile = profileOf()
   const [loader, ...others] = profile.steps
@@ -161,16 +178,23 @@ test('demands are those of each kind of thread', () => {
 })
 
 test('a GPU is measured by itself, with decoders on the host beside it, and crowded', () => {
-  const names = (hostDecoders: boolean) =>
+  const names = (hostDecoders: number) =>
     experimentsOf('a', pipeline(16, 4), { batches: [1, 8], crowds: [16], hostDecoders }).map(
       ({ name }) => name,
     )
-  expect(names(true)).toEqual(['a-batch-1', 'a-batch-8', 'a-decoders-on-host', 'a-crowd-16', 'a-spread-16'])
-  expect(names(false)).toEqual(['a-batch-1', 'a-batch-8', 'a-crowd-16', 'a-spread-16'])
+  expect(names(14)).toEqual([
+    'a-batch-1',
+    'a-batch-8',
+    'a-decoders-on-host',
+    'a-crowd-16',
+    'a-crowd-8-and-14-on-host',
+    'a-spread-16',
+  ])
+  expect(names(0)).toEqual(['a-batch-1', 'a-batch-8', 'a-crowd-16', 'a-spread-16'])
   const spread = experimentsOf('a', pipeline(4), { batches: [], crowds: [2, 8] }).at(-1)!
   expect(spread).toMatchObject({ concurrency: 1, isolates: false, spreads: true })
   expect(spread.arrangement.config.pipeline[0]).toMatchObject({ in_flight: 8 })
-  const [beside] = experimentsOf('a', pipeline(16), { batches: [], crowds: [] })
+  const [beside] = experimentsOf('a', pipeline(16), { batches: [], crowds: [], hostDecoders: 4 })
   expect(beside!.arrangement.config.pipeline[0]).toMatchObject({ in_flight: 1, cpu_decoders: 1 })
 })
 
@@ -205,7 +229,7 @@ test('of batches in results, calls; of decoders, who decoded', () => {
     ...more,
   })
   const { calls } = observe(plan, [
-    line(0, 1, 3),
+    line(0, 1, 3, { load_cpu_ms: 1.5 }),
     line(1, 15, 3, { decoder: 'libav' }),
     // The rest of its batch has no line.
     line(2, 1, 7, { decoder: 'libav', decoder_reason: 'its profile' }),
@@ -213,9 +237,9 @@ test('of batches in results, calls; of decoders, who decoded', () => {
   expect(calls.filter(({ step }) => step === 1)).toEqual([
     { step: 1, engine: 'gpu', items: 2, clips: 16, beginMs: 106.75, ms: 3 },
   ])
-  expect(calls.filter(({ step }) => step === 0).map(({ engine, ms }) => [engine, ms])).toEqual([
-    ['gpu', 4],
-    ['gpu-host', 5],
-    ['gpu', 6],
+  expect(calls.filter(({ step }) => step === 0).map(({ engine, ms, cpuMs }) => [engine, ms, cpuMs])).toEqual([
+    ['gpu', 4, 1.5],
+    ['gpu-host', 5, undefined],
+    ['gpu', 6, undefined],
   ])
 })
