@@ -13,7 +13,7 @@ import { documentOf, GIVEN, type PlanDocument, planName } from '../planner/docum
 import { givenFile } from '../planner/given.ts'
 import { type Memory, withinMemory } from '../planner/memory.ts'
 import { networkMemory } from '../planner/network-memory.ts'
-import { planOf } from '../planner/plan-of.ts'
+import { planOf, type Surroundings, sameRun } from '../planner/plan-of.ts'
 import { type Planned, planFor } from '../planner/planning.ts'
 import { makeProfile } from '../planner/profile/make.ts'
 import { networkReader } from '../planner/profile/networks.ts'
@@ -61,6 +61,8 @@ interface Subject {
   template: Template
   limits: Limits
   onGpus: boolean
+  /** What the program's own plan of an arrangement depends on. */
+  host: Surroundings
 }
 
 /** GPUs by their numbers. @throws {UsageError} for one that is not there */
@@ -125,6 +127,11 @@ async function subjectOf(flags: PlanFlags): Promise<Subject> {
     template: templateOf(file, registry),
     limits: limitsOf(flags, gpus),
     onGpus: gpus.length > 0,
+    host: {
+      registry,
+      gpus: gpus.length === 0 ? 0 : Math.max(...gpus) + 1,
+      networks: networkReader(registry, file.weights),
+    },
   }
 }
 
@@ -209,7 +216,8 @@ class Planning {
     const best = planned.plans
       .slice(0, ENTRANTS)
       .map(({ arrangement }, i) => ({ name: planName(i), arrangement }))
-    const entrants = simulated ? best : [...best, given]
+    const alike = best.find(({ arrangement }) => sameRun(arrangement, given.arrangement, subject.host))
+    const entrants = simulated || alike ? best : [...best, given]
     const proven =
       flags.no_proof || simulated
         ? undefined
@@ -230,16 +238,18 @@ class Planning {
       proven,
       file,
       seconds: this.#seconds,
-      notes: [...notesOf(flags, planned, proven), ...this.#profiled],
+      notes: [
+        ...notesOf(flags, planned, proven),
+        ...(alike ? [`the file as given is the same as ${alike.name}`] : []),
+        ...this.#profiled,
+      ],
     })
     return { document, pipeline: document.winner.arrangement.config, proven }
   }
 
   /** Measures the steps, or knows them from before. */
-  async #predictor({ file, registry, template, limits, onGpus }: Subject): Promise<Predictor> {
+  async #predictor({ file, registry, template, limits, onGpus, host }: Subject): Promise<Predictor> {
     const { flags } = this
-    const networks = networkReader(registry, file.weights)
-    const host = { registry, gpus: limits.gpus.length === 0 ? 0 : Math.max(...limits.gpus) + 1, networks }
     const { space } = usableSpace(template, limits, arrangement => {
       planOf(arrangement, { requests: 1, seed: 0, ratePerS: 1 }, host)
     })
@@ -284,7 +294,7 @@ class Planning {
       memoryOf(limits.gpus),
       (arrangement, { gpus }) =>
         planOf(arrangement, { requests: 1, seed: 0, ratePerS: 1 }, { ...host, gpus }).plan,
-      networkMemory(networks),
+      networkMemory(host.networks!),
     )
   }
 

@@ -89,13 +89,16 @@ export function adviceOn(
   const on = (changed: Partial<Machine>): Predictor => predictor.on({ ...machine, ...changed })
   if (machine.gpus > 0)
     advice.push(['one more GPU', on({ gpus: machine.gpus + 1 }), oneMoreGpu(space, winner)])
-  const cores = machine.host[CORES]
-  if (cores !== undefined)
+  const carried = machine.host[CORES]
+  if (carried !== undefined) {
+    // One more carries what each of them does.
+    const { cores = carried } = machine
     advice.push([
       'one more core of the host',
-      on({ host: { ...machine.host, [CORES]: cores + 1 } }),
+      on({ cores: cores + 1, host: { ...machine.host, [CORES]: (carried * (cores + 1)) / cores } }),
       oneMoreDecoder(arrangement),
     ])
+  }
   return advice.flatMap(([what, where, arrangements]) => {
     const value = best(where, objective, arrangements)
     return value === undefined ? [] : [{ what, value }]

@@ -38,7 +38,10 @@ function named({ shares }: Bottleneck): string {
 /** Steps of halving between a rate that can be met and one that cannot: to within a thousandth. */
 const HALVINGS = 10
 
-/** The highest rate that a plan carries, with p99 within a goal if there is one, as predicted; undefined if none does. */
+/** A rate that is a smaller share of what was asked for is no answer to it. */
+const NEAR = 0.02
+
+/** The highest rate near the one asked for that a plan carries, with p99 within a goal if there is one, as predicted; undefined if none does. */
 function highestRate(
   { predictor, ask: { sample, sloMs = Number.POSITIVE_INFINITY } }: Asked,
   plan: Candidate,
@@ -54,7 +57,7 @@ function highestRate(
     if (meets(middle)) low = middle
     else high = middle
   }
-  return low > 0 ? low : undefined
+  return low >= NEAR * most ? low : undefined
 }
 
 /** Share of a plan's throughput at which its queues are short. */

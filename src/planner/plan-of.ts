@@ -41,3 +41,23 @@ export function planOf(
   )
   return { plan, settings }
 }
+
+/** Whether the program would do the same of both, queues' sizes apart: of a delay, only if anything is joined. */
+export function sameRun(a: Arrangement, b: Arrangement, surroundings: Surroundings): boolean {
+  const of = (arrangement: Arrangement): string => {
+    const alike = { ...arrangement, queueSize: a.queueSize }
+    const { steps, instances, queues } = planOf(
+      alike,
+      { requests: 1, seed: 0, ratePerS: 1 },
+      surroundings,
+    ).plan
+    // How many threads these come to, said or not, is in the instance itself.
+    const own = instances.map(({ options: { in_flight: _, cpu_decoders: __, ...options }, ...instance }) => ({
+      ...instance,
+      options,
+    }))
+    const joins = steps.some(({ batch }) => batch > 1)
+    return JSON.stringify({ steps, own, queues, delayMs: joins && arrangement.maxBatchDelayMs })
+  }
+  return of(a) === of(b)
+}

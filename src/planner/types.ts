@@ -56,6 +56,8 @@ export interface Machine {
   gpus: number
   gpu: Readonly<Record<string, number>>
   host: Readonly<Record<string, number>>
+  /** Cores of the host, where what they carry (`host.cores`) is known to be another number. */
+  cores?: number
 }
 
 /** A step in one place, with all else about it open. */

@@ -55,6 +55,16 @@ describe('a plan', () => {
     expect(core!.value).toBe(plans[0].value)
   })
 
+  test('one more core carries what each of them does, not a whole one', () => {
+    // Two cores that carry 1.2: threads of one core, say.
+    const machine = { gpus: 0, gpu: {}, host: { cores: 1.2 }, cores: 2 }
+    const predictor = new SyntheticPredictor(machine)
+    const template = chain({ service_ms: 10, busy: true }, { service_ms: 0.1 })
+    const { plans, advice } = planFor(template, { ...narrow, cpuReplicas: [4] }, predictor, ask(bulk))
+    const core = advice.find(({ what }) => what === 'one more core of the host')
+    expect(core!.value / plans[0].value).toBeCloseTo(1.5, 1)
+  })
+
   test('takes as few GPUs as meet the rate and the latency', () => {
     const machine = { gpus: 4, gpu: { decoders: 4, compute: 1 }, host: {} }
     const predictor = new SyntheticPredictor(machine)

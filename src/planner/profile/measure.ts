@@ -451,6 +451,8 @@ function spreadOf(
   return found.length > 0 ? { spread: { threads: spread.threads, calls: found } } : {}
 }
 
+const isolating = ({ isolates }: Experiment): boolean => isolates
+
 /** Those of them without which a step would not be known, or nothing of what calls at once cost each other. */
 function essentials(experiments: readonly Experiment[], measurement: Measurement): Set<Experiment> {
   const known = new Set<string>()
@@ -496,7 +498,7 @@ export async function measureProfile(options: MeasureOptions): Promise<Profile |
       !measurement.ran(experiment, false) &&
       (measurement.ran(experiment, true) || (tight && experiment.seconds > SHORT_S))
     if (measurement.elapsedS + takesS(experiment, short) > (essential ? mostS : budgetS)) {
-      if (at === 0) throw tooSmall(wholeS, (wholeS * allS(open, true)) / mostS)
+      if (at === 0) throw tooSmall(wholeS, (wholeS * allS(open.filter(isolating), true)) / mostS)
       left.push(experiment.name)
       continue
     }
@@ -511,9 +513,9 @@ export async function measureProfile(options: MeasureOptions): Promise<Profile |
     say(`not measured, as ${budgetS} s are over: ${left.join(', ')}`)
     return measurement.profile(left)
   }
-  const isolating = experiments.filter(({ isolates }) => isolates)
+  const alone = experiments.filter(isolating)
   for (let seed = 1; ; seed++)
-    for (const experiment of isolating) {
+    for (const experiment of alone) {
       const widest = measurement.widestInterval()
       const run = { experiment, seed, short: false }
       const spent = measurement.elapsedS + measurement.expectS(run) > budgetS

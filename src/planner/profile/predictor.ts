@@ -25,7 +25,7 @@ const OF_GPUS = new Set(['nvdec', 'compute'])
 export function machineOf({ capacities, about }: Profile, gpus = about.gpus.length): Machine {
   const pick = (ofGpus: boolean) =>
     Object.fromEntries(Object.entries(capacities).filter(([name]) => OF_GPUS.has(name) === ofGpus))
-  return { gpus, gpu: gpus > 0 ? pick(true) : {}, host: pick(false) }
+  return { gpus, gpu: gpus > 0 ? pick(true) : {}, host: pick(false), cores: about.cores }
 }
 
 export interface PredictorOptions {
