@@ -1,5 +1,5 @@
 import { mkdirSync } from 'node:fs'
-import { cpus, totalmem } from 'node:os'
+import { availableParallelism, totalmem } from 'node:os'
 import { join } from 'node:path'
 import { describeDevice } from '../../ffi/cuda/device.ts'
 import { gpuUse } from '../../ffi/nvml.ts'
@@ -92,7 +92,7 @@ function memoryOf(gpus: readonly number[]): Memory {
 }
 
 function limitsOf(flags: PlanFlags, gpus: readonly number[]): Limits {
-  const usual = usualLimits(gpus, cpus().length)
+  const usual = usualLimits(gpus, availableParallelism())
   const { batches, loaders, segments, pieces, replicas } = flags
   return {
     ...usual,

@@ -1,4 +1,4 @@
-import { cpus } from 'node:os'
+import { availableParallelism } from 'node:os'
 import { resolve } from 'node:path'
 import { type Architecture, CLIP_FRAMES, CLIP_SIZE } from '../../models/architecture.ts'
 import type { NetworkSource } from '../../models/load.ts'
@@ -145,9 +145,9 @@ export function networkAt(config: Config, { ofStep }: Networks, step: number): n
   return at === undefined ? undefined : ofStep[at]
 }
 
-/** Threads for each network on the CPU, such that all together use the host's cores. */
+/** Threads for each network on the CPU, such that all together use the cores that this process may use. */
 export function threadsPerNetwork(config: Config, onCpu: boolean): number {
   const instances = groupsOf(config, runsNetwork).flatMap(({ group }) => group.gpus)
   const sharing = onCpu ? instances.length : instances.filter(gpu => gpu === CPU).length
-  return Math.max(1, Math.floor(cpus().length / Math.max(1, sharing)))
+  return Math.max(1, Math.floor(availableParallelism() / Math.max(1, sharing)))
 }

@@ -1,7 +1,10 @@
 import { describe, expect, test } from 'bun:test'
+import { readFileSync } from 'node:fs'
+import { availableParallelism } from 'node:os'
+import { join } from 'node:path'
 import { builtin } from '../../src/pipeline/builtin.ts'
 import { checkConfig } from '../../src/pipeline/config.ts'
-import { labelsOf, networkAt, networksOf } from '../../src/pipeline/model.ts'
+import { labelsOf, networkAt, networksOf, threadsPerNetwork } from '../../src/pipeline/model.ts'
 
 type Keys = Record<string, unknown>
 const between = { queue_groups: [{ gpus: [-1], in_queue: 0, out_queues: [0] }] }
@@ -93,5 +96,29 @@ describe('names of the classes of a last step', () => {
     ])
     expect(labelsOf(config, 2, '/l.txt')).toBe('/models/a.txt')
     expect(networkAt(config, networksOf(config, undefined, 0), 2)).toBe(0)
+  })
+})
+
+const pinning = process.platform === 'linux' && Bun.which('taskset') !== null
+if (!pinning) console.warn('skipped: threads of a process that may use one core: there is no taskset')
+
+describe('threads of networks on the CPU', () => {
+  const three = check([loader, network({ queue_groups: [{ gpus: [-1, -1, -1], in_queue: 0 }] })])
+
+  test('are at least one each, and none of those on a GPU count', () => {
+    expect(threadsPerNetwork(three, true)).toBe(Math.max(1, Math.floor(availableParallelism() / 3)))
+    const apart = check([loader, network({ queue_groups: [{ gpus: [0, -1], in_queue: 0 }] })])
+    expect(threadsPerNetwork(apart, false)).toBe(availableParallelism())
+  })
+
+  test.skipIf(!pinning)('are no more than the cores that the process may use', () => {
+    const program = `
+      import { threadsPerNetwork } from './src/pipeline/model.ts'
+      console.log(threadsPerNetwork({ steps: [] }, true))`
+    const core = /Cpus_allowed_list:\s*(\d+)/.exec(readFileSync('/proc/self/status', 'utf8'))![1]!
+    const { stdout } = Bun.spawnSync(['taskset', '-c', core, process.execPath, '-e', program], {
+      cwd: join(import.meta.dir, '../..'),
+    })
+    expect(stdout.toString().trim()).toBe('1')
   })
 })
