@@ -97,7 +97,7 @@ export interface DocumentOptions {
   simulated: boolean
   planned: Planned
   predictor: Predictor
-  /** Plans by name, in the order of the race: the winner by prediction first, and the file as given, if it took part. */
+  /** Plans by name, in the order of the race: the winner by prediction first, and among the others the file as given, if it took part. */
   entrants: readonly Entrant[]
   given: Entrant
   proven?: Proven | undefined

@@ -156,8 +156,8 @@ function sharesOf({ engine, kind, busy }: Gathered): ProfiledStep['shares'] {
 }
 
 /**
- * Of a core of the host, what calls on a GPU keep busy: libnvcuvid asks the engines over and over, so that it is the same share
- * whether they wait or not. Decoders on the host want the same cores.
+ * Of a core of the host, what calls on a GPU keep busy: as was seen on an H100, the same share whether they wait for the engines
+ * or not. Decoders on the host want the same cores.
  */
 const hostWidthOf = ({ engine, kind, withCpu: { ms, cpuMs } }: Gathered): { hostWidth?: number } =>
   engine === 'gpu' && kind === 'loader' && cpuMs > 0 ? { hostWidth: Math.min(1, cpuMs / ms) } : {}
