@@ -1,3 +1,4 @@
+import type { PlanDocument } from '../planner/document.ts'
 import type { Planned } from '../planner/planning.ts'
 import type { Profile } from '../planner/profile/schema.ts'
 import { LINK_BYTES_PER_S } from '../planner/profile/service.ts'
@@ -8,6 +9,13 @@ import type { PlanFlags } from './plan-request.ts'
 
 /** Half a confidence interval of a mean, relative to it, that people should hear of. */
 const WIDE = 0.05
+
+/** How sure the race was, and what the winner brings. */
+export function proofLine({ verdict, gain_over_given: gain }: NonNullable<PlanDocument['proof']>): string {
+  if (gain === null) return verdict
+  const percent = (100 * Math.abs(gain)).toFixed(1)
+  return `${verdict}; ${percent} % ${gain < 0 ? 'worse' : 'better'} than the file as given, in the rounds that both ran`
+}
 
 /** How well the steps are known, where that is not as well as wanted. */
 export function notesOfProfile({ measured: { left, widestInterval } }: Profile): string[] {

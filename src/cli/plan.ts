@@ -14,7 +14,7 @@ import { makePlanPage } from '../report/plan-page.ts'
 import { Runner } from '../sweep/runner.ts'
 import { VERSION } from '../version.ts'
 import { EXIT } from './exit.ts'
-import { notesOf, notesOfProfile } from './plan-notes.ts'
+import { notesOf, notesOfProfile, proofLine } from './plan-notes.ts'
 import { write, writeJson } from './plan-output.ts'
 import { goalOf, type PlanFlags } from './plan-request.ts'
 import { memoryOf, QUEUE_SIZE, type Subject, subjectOf } from './plan-subject.ts'
@@ -244,6 +244,7 @@ export async function plan(command: readonly string[], flags: PlanFlags): Promis
     writeJson(join(flags.out, 'plan.json'), document)
     write(join(flags.out, 'report.html'), makePlanPage(document))
     for (const line of document.notes) planning.say(`note: ${line}`)
+    if (document.proof) planning.say(`proof: ${proofLine(document.proof)}`)
     planning.say(`${join(flags.out, 'report.html')}: ${document.winner.summary}`)
     planning.say(document.winner.command)
     console.log(JSON.stringify(document))

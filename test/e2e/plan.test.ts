@@ -27,6 +27,7 @@ describe('rnb plan, with the demo on the CPU', () => {
   test('measures, searches, runs the best, and writes what rnb run takes', () => {
     const { exitCode, stderr, document } = plan('--budget', '20', ...small)
     expect(stderr).not.toContain('rnb:')
+    expect(stderr).toContain(`proof: ${document!.proof!.verdict}`)
     expect(exitCode).toBe(0)
     const { search, winner, plans, proof, machine, bottleneck } = document!
     expect(read('plan.json')).toEqual(JSON.parse(JSON.stringify(document)))
