@@ -11,7 +11,7 @@ import { FifoServers, SharedServers } from './resources.ts'
 import type { ServiceModel } from './service.ts'
 import { SimulatedSlots } from './slots.ts'
 import { SimulatedWorker } from './worker.ts'
-import type { Served, World } from './world.ts'
+import type { Served, ThreadTimes, World } from './world.ts'
 
 /** Servers that calls share, and how: one after the other, or all at once and more slowly. */
 export interface ResourceOptions {
@@ -58,6 +58,8 @@ export interface Simulated {
   calls: Float64Array
   busyNs: Float64Array
   slotsHeld: number[]
+  /** By instance, of each of its threads: calls, and what it was busy with itself, in ns. */
+  threads: readonly ThreadTimes[]
   /** Threads that still wait; none after a run that was not aborted. */
   waiting: number
 }
@@ -101,6 +103,10 @@ export function simulate(options: SimulationOptions): Simulated {
     resources: new Map(resources),
     calls: new Float64Array(plan.instances.length),
     busyNs: new Float64Array(plan.instances.length),
+    threads: plan.instances.map(({ workers }) => ({
+      calls: new Float64Array(workers),
+      ns: new Float64Array(workers),
+    })),
     ...(served && { served }),
     full(queue, request) {
       // The first is what aborted it.
@@ -123,6 +129,7 @@ export function simulate(options: SimulationOptions): Simulated {
     highWater: world.queues.map(({ highWater }) => highWater),
     calls: world.calls,
     busyNs: world.busyNs,
+    threads: world.threads,
     slotsHeld: world.slots.map(({ held }) => held),
     waiting,
   }

@@ -138,23 +138,31 @@ export class SimulatedWorker {
   }
 
   *#serve(request: number, items: number, clips: number): Body {
-    const { clock, service, calls, busyNs } = this.world
+    const { clock, service } = this.world
     const { instance, worker } = this
     const beginNs = clock.now
     yield* pass(this.world, stretchesOf(service, { instance, worker, request, items, clips }))
-    calls[instance.id]!++
-    busyNs[instance.id]! += clock.now - beginNs
+    this.#called(clock.now - beginNs)
+  }
+
+  /** Its thread was busy with a call for so long. */
+  #called(ns: number): void {
+    const { calls, busyNs, threads } = this.world
+    const { id } = this.instance
+    calls[id]!++
+    busyNs[id]! += ns
+    threads[id]!.calls[this.worker]!++
+    threads[id]!.ns[this.worker]! += ns
   }
 
   *#begin(request: number, items: number, clips: number, before: UnderWay | undefined): Body<UnderWay> {
-    const { clock, service, calls, busyNs } = this.world
+    const { clock, service } = this.world
     const { instance, worker } = this
     const stretches = stretchesOf(service, { instance, worker, request, items, clips })
     const own = stretches.findIndex(({ later }) => later)
     const beginNs = clock.now
     yield* pass(this.world, own < 0 ? stretches : stretches.slice(0, own))
-    calls[instance.id]!++
-    busyNs[instance.id]! += clock.now - beginNs
+    this.#called(clock.now - beginNs)
     const under = { freed: false, over: false, changed: new Waiters(clock) }
     clock.start(this.#goOn(own < 0 ? [] : stretches.slice(own), under, before))
     return under

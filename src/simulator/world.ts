@@ -19,6 +19,12 @@ export interface Served {
   endNs: number
 }
 
+/** By thread of an instance. */
+export interface ThreadTimes {
+  calls: Float64Array
+  ns: Float64Array
+}
+
 /** What the simulated threads share. */
 export interface World {
   plan: Plan
@@ -36,6 +42,8 @@ export interface World {
   /** By instance: calls, and the time that they took, in ns. */
   calls: Float64Array
   busyNs: Float64Array
+  /** By instance, of each of its threads: calls, and what it was busy with itself, in ns. */
+  threads: readonly ThreadTimes[]
   served?(call: Served): void
   /** A queue was full, and that ends the run. */
   full(queue: number, request: number): void

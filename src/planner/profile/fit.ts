@@ -1,14 +1,24 @@
+import type { Plan } from '../../pipeline/plan.ts'
+import type { Simulated } from '../../simulator/simulate.ts'
 import type { Arrangement } from '../types.ts'
+import { type Engine, engineOf } from './keys.ts'
 import type { Arrivals } from './predictor.ts'
 import type { Profile } from './schema.ts'
 
-/** What a run came to: so many a second, the middle of their latencies, and the mean of each step's calls. */
+/** What a run came to: so many a second, the middle of their latencies, and the mean of calls. */
 export interface Figures {
   videosPerS: number
   p50Ms: number
-  /** Undefined of a step whose calls overlap. */
-  callMs: readonly (number | undefined)[]
+  /** By `callsOf`: of the first step, and of all that runs on the host. */
+  callMs: Readonly<Record<string, number>>
 }
+
+/**
+ * A name for a step's calls on an engine; none for those of a network on a GPU, which works at several batches at once: a call is
+ * longer than its work.
+ */
+export const callsOf = (step: number, engine: Engine): string | undefined =>
+  step === 0 || engine === 'cpu' ? `step ${step} on ${engine}` : undefined
 
 /** A run in which calls were at work at the same time. */
 export interface Crowd {
@@ -57,15 +67,17 @@ export function simulatedFigures(
   simulate: (
     arrangement: Arrangement,
     arrivals: Arrivals,
-  ) => {
-    simulated: { endNs: Float64Array; intendedNs: Float64Array; busyNs: Float64Array; calls: Float64Array }
-  },
+  ) => { plan: Plan; simulated: Pick<Simulated, 'endNs' | 'intendedNs' | 'threads'> },
   { arrangement, concurrency, requests: ran, warmup: skipped, seed }: Crowd,
 ): Figures | undefined {
   const warmup = Math.min(skipped, MOST_WARM_UP)
   const requests = Math.min(ran, MOST_SIMULATED)
-  const { simulated } = simulate(arrangement, { schedule: new Float64Array(requests), concurrency, seed })
-  const { endNs, intendedNs, busyNs, calls } = simulated
+  const { plan, simulated } = simulate(arrangement, {
+    schedule: new Float64Array(requests),
+    concurrency,
+    seed,
+  })
+  const { endNs, intendedNs } = simulated
   const ends: number[] = []
   const latencies: number[] = []
   for (let request = warmup; request < requests; request++) {
@@ -73,11 +85,23 @@ export function simulatedFigures(
     ends.push(endNs[request]! / 1e6)
     latencies.push((endNs[request]! - intendedNs[request]!) / 1e6)
   }
-  // One instance for each step.
-  return figuresOf(
-    ends,
-    latencies,
-    Array.from(busyNs, (ns, step) => (calls[step]! > 0 ? ns / 1e6 / calls[step]! : undefined)),
+  return figuresOf(ends, latencies, callTimes(plan, simulated))
+}
+
+/** Means of simulated calls. */
+function callTimes({ instances }: Plan, { threads }: Pick<Simulated, 'threads'>): Figures['callMs'] {
+  const sums = new Map<string, { calls: number; ns: number }>()
+  for (const instance of instances) {
+    const { calls, ns } = threads[instance.id]!
+    for (let worker = 0; worker < instance.workers; worker++) {
+      const name = callsOf(instance.step, engineOf(instance, worker))
+      if (name === undefined) continue
+      const before = sums.get(name) ?? { calls: 0, ns: 0 }
+      sums.set(name, { calls: before.calls + calls[worker]!, ns: before.ns + ns[worker]! })
+    }
+  }
+  return Object.fromEntries(
+    [...sums].flatMap(([name, { calls, ns }]) => (calls > 0 ? [[name, ns / 1e6 / calls]] : [])),
   )
 }
 
@@ -150,8 +174,8 @@ function distance(profile: Profile, crowds: readonly Crowd[], predict: Predict):
     const predicted = predict(profile, crowd)
     if (!predicted) return sum
     const rate = Math.log(predicted.videosPerS / crowd.measured.videosPerS)
-    const calls = crowd.measured.callMs.flatMap((ms, step) =>
-      ms === undefined ? [] : [Math.log((predicted.callMs[step] ?? ms) / ms)],
+    const calls = Object.entries(crowd.measured.callMs).map(([name, ms]) =>
+      Math.log((predicted.callMs[name] ?? ms) / ms),
     )
     return sum + rate ** 2 + calls.reduce((all, error) => all + error ** 2, 0) / 4
   }, 0)
@@ -197,6 +221,7 @@ export const fittedErrors = (
         name: crowd.name,
         throughputError: predicted.videosPerS / crowd.measured.videosPerS - 1,
         p50Error: predicted.p50Ms / crowd.measured.p50Ms - 1,
+        measured: crowd.measured,
       },
     ]
   })

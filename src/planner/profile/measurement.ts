@@ -13,6 +13,7 @@ import { planOf } from '../plan-of.ts'
 import type { Experiment } from './experiments.ts'
 import {
   type Crowd,
+  callsOf,
   figuresOf,
   fit,
   fittedErrors,
@@ -241,12 +242,15 @@ export class Measurement {
   #takeCrowd(experiment: Experiment, run: ObservedRun, requests: number, seed: number): void {
     const { name, arrangement, concurrency } = experiment
     const { results } = run
-    const steps = this.#planned(experiment).plan.steps.length
-    const callMs = Array.from({ length: steps }, (_, step) => {
-      // A network on a GPU works at several batches at once: a call is longer than its work.
-      const own = run.calls.filter(call => call.step === step && (step === 0 || call.engine === 'cpu'))
-      return own.length > 0 ? mean(own.map(({ ms }) => ms)) : undefined
-    })
+    const times = new Map<string, number[]>()
+    for (const { step, engine, ms } of run.calls) {
+      const calls = callsOf(step, engine)
+      if (calls === undefined) continue
+      const known = times.get(calls) ?? []
+      times.set(calls, known)
+      known.push(ms)
+    }
+    const callMs = Object.fromEntries([...times].map(([calls, ms]) => [calls, mean(ms)]))
     const measured = figuresOf(
       results.map(({ intended_ms, latency_ms }) => intended_ms + latency_ms),
       results.map(({ latency_ms }) => latency_ms),

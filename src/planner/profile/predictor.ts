@@ -80,7 +80,10 @@ export class ProfilePredictor implements Predictor {
   }
 
   /** @throws {UsageError} if the arrangement is none that the program would run, or has a step that was not measured */
-  simulate(arrangement: Arrangement, arrivals: Arrivals): { simulated: Simulated; prediction: Prediction } {
+  simulate(
+    arrangement: Arrangement,
+    arrivals: Arrivals,
+  ): { plan: Plan; simulated: Simulated; prediction: Prediction } {
     const { schedule, seed, bulk = false, concurrency, overload = ABORT } = arrivals
     const requests = schedule.length
     const { plan, settings } = this.#planOf(arrangement, { requests, seed, ...(!bulk && { ratePerS: 1 }) })
@@ -98,7 +101,7 @@ export class ProfilePredictor implements Predictor {
       ...(concurrency !== undefined && { concurrency }),
       handOver: { ms: this.profile.handOverMs, seed },
     })
-    return { simulated, prediction: predictionOf(plan, simulated, resources, work, arrivals.warmup) }
+    return { plan, simulated, prediction: predictionOf(plan, simulated, resources, work, arrivals.warmup) }
   }
 
   #resources(): Readonly<Record<string, ResourceOptions>> {

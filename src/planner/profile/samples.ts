@@ -95,7 +95,9 @@ export class Samples {
     const { instance, at } = this.#at(planned, call)
     const known = this.#rounds.get(at) ?? { threads: instance.workers, ms: new Map<number, number[]>() }
     this.#rounds.set(at, known)
-    known.ms.set(call.clips, [...(known.ms.get(call.clips) ?? []), call.ms])
+    const times = known.ms.get(call.clips) ?? []
+    known.ms.set(call.clips, times)
+    times.push(call.ms)
   }
 
   /** Keys of steps of which there are calls. */

@@ -72,7 +72,21 @@ export const profileSchema = v.object({
   /** How many times longer calls on the host take where one of several threads has to share its cores. */
   straggling: v.pipe(v.number(), v.finite(), v.minValue(1)),
   /** How far simulations with these figures are from the runs that they were fitted to: predicted over measured, less 1. */
-  fitted: v.array(v.object({ name: v.string(), throughputError: v.number(), p50Error: v.number() })),
+  fitted: v.array(
+    v.object({
+      name: v.string(),
+      throughputError: v.number(),
+      p50Error: v.number(),
+      /** What the run itself came to; calls by step and engine. */
+      measured: v.optional(
+        v.object({
+          videosPerS: v.number(),
+          p50Ms: v.number(),
+          callMs: v.record(v.string(), v.number()),
+        }),
+      ),
+    }),
+  ),
   steps: v.pipe(v.array(stepSchema), v.minLength(1, 'no step was measured')),
 })
 

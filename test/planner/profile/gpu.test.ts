@@ -2,6 +2,14 @@ import { expect, test } from 'bun:test'
 import { builtin } from '../../../src/pipeline/builtin.ts'
 import { planOf } from '../../../src/planner/plan-of.ts'
 import { experimentsOf } from '../../../src/planner/profile/experiments.ts'
+import {
+  type Crowd,
+  fit,
+  fittedErrors,
+  type Predict,
+  parametersOf,
+  simulatedFigures,
+} from '../../../src/planner/profile/fit.ts'
 import { engineOf, stepKey } from '../../../src/planner/profile/keys.ts'
 import { networkReader } from '../../../src/planner/profile/networks.ts'
 import { ProfilePredictor, whatIf } from '../../../src/planner/profile/predictor.ts'
@@ -107,6 +115,42 @@ test('what feeds the decoders takes cores from those on the host, and waits for 
   const load = { requests: 50, seed: 1 }
   const [demand] = of.demand({ config: pipeline(3), step: 0, device: 0, mostBatch: 1 }, load)
   expect(demand!.host.cores).toBeCloseTo(0.5 * LOAD_MS, 9)
+})
+
+test('crowds tell what the decoders and the cores carry, and so what another mix of both would do', () => {
+  const withLoader = (nvdec: number, capacities: Profile['capacities']): Profile => {
+    const profile = profileOf()
+    const [loader, ...others] = profile.steps
+    const own = { ...loader!, shares: { nvdec }, hostWidth: 0.4 }
+    return { ...profile, capacities: { ...profile.capacities, ...capacities }, steps: [own, ...others] }
+  }
+  const truth = withLoader(0.6, { cores: 2.5, nvdec: 1.7 })
+  const predict: Predict = (profile, crowd) => {
+    const of = new ProfilePredictor(profile, { registry: builtin })
+    return simulatedFigures((arrangement, arrivals) => of.simulate(arrangement, arrivals), crowd)
+  }
+  const crowdOf = (inFlight: number, cpuDecoders: number): Crowd => {
+    const crowd = {
+      name: `${inFlight} and ${cpuDecoders}`,
+      arrangement: arranged(pipeline(inFlight, cpuDecoders)),
+      concurrency: inFlight + cpuDecoders,
+      requests: 400,
+      warmup: 50,
+      seed: 3,
+    }
+    return {
+      ...crowd,
+      measured: predict(truth, { ...crowd, measured: { videosPerS: 0, p50Ms: 0, callMs: {} } })!,
+    }
+  }
+  const crowds = [crowdOf(12, 0), crowdOf(6, 4)]
+  expect(Object.keys(crowds[1]!.measured.callMs).sort()).toEqual(['step 0 on gpu', 'step 0 on gpu-host'])
+  const found = withLoader(0.5, { cores: 4, nvdec: 7 })
+  fit(found, crowds, parametersOf(found), predict)
+  for (const { throughputError } of fittedErrors(found, crowds, predict))
+    expect(Math.abs(throughputError)).toBeLessThan(0.02)
+  const other = crowdOf(3, 2)
+  expect(Math.abs(predict(found, other)!.videosPerS / other.measured.videosPerS - 1)).toBeLessThan(0.05)
 })
 
 test('calls that go round many threads take longer, by the number of threads', () => {
