@@ -19,6 +19,7 @@ figure { margin: 0 } .chart { width: 100%; height: 380px }
 table { border-collapse: collapse; font-variant-numeric: tabular-nums; font-size: 0.9rem }
 th, td { padding: 0.25rem 0.7rem; text-align: right; border-bottom: 1px solid #ddd; white-space: nowrap }
 th:first-child, td:first-child, th:nth-child(2), td:nth-child(2), td:last-child, th:last-child { text-align: left }
+td.text { white-space: normal; min-width: 18rem }
 dl { display: grid; grid-template-columns: max-content 1fr; gap: 0.1rem 1rem } dt { color: #555 } dd { margin: 0; overflow-wrap: anywhere }
 `
 

@@ -32,7 +32,8 @@ function table({ plans, winner }: PlanDocument): string {
       measured.length === 0 ? null : measured.map(short).join(' '),
       marks.join(', '),
     ]
-    return `<tr>${cells.map(value => `<td>${cell(value)}</td>`).join('')}</tr>`
+    // What a plan is takes more than one line: beside it, its figures can be seen without scrolling.
+    return `<tr>${cells.map((value, i) => `<td${i === 1 ? ' class="text"' : ''}>${cell(value)}</td>`).join('')}</tr>`
   })
   const at = plans.find(({ predicted }) => predicted)?.predicted?.rate_per_s
   const caption =
@@ -85,7 +86,7 @@ function facts(document: PlanDocument): string {
       'over the file as given',
       proof?.gain_over_given === undefined || proof.gain_over_given === null
         ? ''
-        : `${percent(proof.gain_over_given)} better, in the runs that both made`,
+        : `${percent(Math.abs(proof.gain_over_given))} ${proof.gain_over_given < 0 ? 'worse' : 'better'}, in the runs that both made`,
     ],
     ['sample of the search', `${sample.requests} requests, seed ${sample.seed}`],
     [
