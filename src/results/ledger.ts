@@ -47,7 +47,7 @@ export interface LedgerHandle {
 
 const ARRIVAL_TIMES = 2
 const CELL_TIMES = 3
-/** Clips, frames needed, frames decoded, microseconds, last steps that it has come to the end of; then the state in each of them. */
+/** Clips, frames needed, frames decoded, microseconds of a processor, last steps that it has come to the end of; then the state in each of them. */
 const ROW_COUNTS = 5
 const ENDED = 4
 /** Decoder; then the length of each last step's top list. */
@@ -72,7 +72,7 @@ function layout({ parts, top, leaves = 1 }: LedgerSize) {
 /**
  * The time cards of a run in shared memory, one row a request: the client writes arrivals, runners write what
  * happened in their step, the main thread reads. Times are float64 nanoseconds of the monotonic clock; an
- * event that has not happened reads NaN. A row of two steps and five classes takes 152 bytes.
+ * event that has not happened reads NaN. A row of two steps and five classes takes 144 bytes.
  *
  * Nobody locks: each field has one writer, and a row is read after `finish`, or after a queue handed the
  * request on, both of which order memory.

@@ -119,14 +119,7 @@ export function parametersOf(profile: Profile): Parameter[] {
     ...capacity('nvdec', 0.5, 64),
     ...steps
       .filter(({ shares }) => shares.nvdec !== undefined)
-      .map(
-        ({ shares }): Parameter => ({
-          low: 0.02,
-          high: 0.98,
-          of: shares,
-          name: 'nvdec',
-        }),
-      ),
+      .map(({ shares }): Parameter => ({ low: 0.02, high: 0.98, of: shares, name: 'nvdec' })),
   ]
 }
 
