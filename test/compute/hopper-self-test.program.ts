@@ -91,6 +91,9 @@ function caseOf(
   const from = lying(4, 8, channelsIn)
   const to = lying(4 / stride[0], 8 / stride[1], channelsOut)
   const taps = kernel[0] * kernel[1] * kernel[2]
+  const bias = drawn(new Float32Array(channelsOut))
+  // The ReLU leaves something of the last channel everywhere: that it is missing can be seen.
+  bias[channelsOut - 1] = 3
   const convolution: Convolution = {
     name,
     input: 'x',
@@ -102,7 +105,7 @@ function caseOf(
     padding,
     relu: true,
     weight: drawn(new Float32Array(channelsIn * channelsOut * taps), Math.sqrt(2 / (channelsIn * taps))),
-    bias: drawn(new Float32Array(channelsOut)),
+    bias,
   }
   return {
     name,
