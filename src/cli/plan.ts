@@ -6,6 +6,7 @@ import { planOf, sameRun } from '../planner/plan-of.ts'
 import { type Planned, planFor } from '../planner/planning.ts'
 import { makeProfile } from '../planner/profile/make.ts'
 import { machineOf, ProfilePredictor } from '../planner/profile/predictor.ts'
+import { entrantsOf } from '../planner/proof/entrants.ts'
 import { type Entrant, type Proven, prove } from '../planner/proof/prove.ts'
 import { usableSpace } from '../planner/search/find.ts'
 import { coveringStructures } from '../planner/space/cover.ts'
@@ -99,9 +100,10 @@ class Planning {
         queueSize: QUEUE_SIZE,
       },
     }
-    const best = planned.plans
-      .slice(0, ENTRANTS)
-      .map(({ arrangement }, i) => ({ name: planName(i), arrangement }))
+    const best = entrantsOf(planned.plans, ENTRANTS).map(place => ({
+      name: planName(place),
+      arrangement: planned.plans[place]!.arrangement,
+    }))
     const alike = best.find(({ arrangement }) => sameRun(arrangement, given.arrangement, subject.host))
     // Second, so that it is seen what planning brings even if there is no time for the others.
     const entrants = simulated || alike ? best : [...best.slice(0, 1), given, ...best.slice(1)]
@@ -151,7 +153,8 @@ class Planning {
       files: Object.fromEntries(files),
       // What lies between is taken from both sides of it.
       batches: [...new Set([Math.min(...limits.batches), Math.max(...limits.batches)])],
-      crowds: onGpus ? [Math.max(...limits.inFlight)] : [2, 4],
+      // Few show where calls begin to disturb each other, many what can be done at most.
+      crowds: onGpus ? [...new Set([Math.max(...limits.inFlight), Math.min(...limits.inFlight)])] : [2, 4],
       hostDecoders: Math.max(...limits.cpuDecoders),
       command: this.command,
       ...(file.video_root !== undefined && { videoRoot: file.video_root }),

@@ -14,7 +14,7 @@ import { ELEMENT_BYTES, elements } from '../queue/tensor.ts'
 import type { Ends } from '../results/ends.ts'
 import type { Ledger } from '../results/ledger.ts'
 import { CopyCounts } from '../results/traffic.ts'
-import type { DeviceTensor, RequestFacts, StepContext } from '../steps/step.ts'
+import type { DeviceTensor, RequestFacts, StepContext, Team } from '../steps/step.ts'
 import type { GpuCalls } from '../tracing/gpu/calls.ts'
 import type { ThreadFacts } from '../tracing/gpu/facts.ts'
 import type { ThreadTrace } from '../tracing/thread.ts'
@@ -78,7 +78,7 @@ export class InstanceMemory {
     waiting: (wait: () => number) => number = wait => wait(),
   ): { tensors: TensorRef[] } {
     const tensors = this.#own.map(id => {
-      const { spec, gpu } = this.shared.pools[id]!
+      const { spec } = this.shared.pools[id]!
       if (clips > spec.shape[0]!)
         throw new RangeError(
           `${clips} clips asked of a slot of ${spec.shape.join(' x ')} (${this.instance.name})`,
@@ -88,11 +88,11 @@ export class InstanceMemory {
       const free = pool.tryAcquire()
       const slot = free === WOULD_BLOCK ? waiting(() => pool.acquire()) : free
       if (slot < 0) throw new Stopped()
-      if (gpu) for (const events of Object.values(gpu.done)) waitForEvent(this.gpu!.stream, events[slot]!)
       const ref = { pool: id, slot, row: 0, shape: [clips, ...spec.shape.slice(1)] }
       this.#held.add(ref)
       return ref
     })
+    this.join({ tensors })
     return { tensors }
   }
 
@@ -144,6 +144,19 @@ export class InstanceMemory {
       this.#peers.set(device, peer)
     }
     return peer
+  }
+
+  /** What this worker's stream is asked from now on waits for those who read the slots of an item before, as it does after `allocate`. */
+  join({ tensors }: Pick<Item, 'tensors'>): void {
+    for (const { pool, slot } of tensors) {
+      const { gpu } = this.shared.pools[pool]!
+      if (gpu) for (const events of Object.values(gpu.done)) waitForEvent(this.gpu!.stream, events[slot]!)
+    }
+  }
+
+  /** Waits until this worker's stream has done all that it was asked. */
+  synchronize(): void {
+    if (this.gpu) synchronizeStream(this.gpu.stream)
   }
 
   /** What this worker's stream is asked from now on waits until the items' tensors are filled. */
@@ -214,6 +227,7 @@ interface Reports {
   /** Where what GPUs do is recorded. */
   work?: GpuCalls
   tell(message: WorkerMessage): void
+  team?: Team
 }
 
 /** Runs `body` while no other thread of the run does so for this device. @throws {Stopped} */
@@ -244,7 +258,7 @@ export const threadsOf = ({ instances }: Pick<Plan, 'instances'>): ThreadFacts[]
 /** What a step instance sees of the run. */
 export function stepContext(
   memory: InstanceMemory,
-  { ledger, ends, trace, calls, work, tell }: Reports,
+  { ledger, ends, trace, calls, work, tell, team }: Reports,
   worker: number,
 ): StepContext {
   const { shared, instance } = memory
@@ -288,6 +302,7 @@ export function stepContext(
         },
       }),
     },
+    ...(team && { team }),
     view: (item, tensor) => memory.view(item, tensor),
     hasRoom: () => memory.hasRoom(),
     allocate: clips =>

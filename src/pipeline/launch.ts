@@ -28,6 +28,7 @@ import {
   type WorkerData,
   type WorkerMessage,
 } from './shared.ts'
+import { createTeam, teamNote } from './team.ts'
 
 export interface LaunchOptions {
   plan: Plan
@@ -104,7 +105,8 @@ function share(options: LaunchOptions, gpus: GpuMemory): SharedRun {
   const outputs = plan.instances.flatMap(instance => instance.outputs).length
   const workers = plan.instances.reduce((sum, instance) => sum + instance.workers, 0)
   const devices = [...new Set(plan.instances.map(({ device }) => device))].filter(device => device !== CPU)
-  const events = 2 * plan.queues.length + outputs + devices.length + 10
+  const teams = plan.instances.filter(({ team }) => team)
+  const events = 2 * plan.queues.length + outputs + devices.length + teams.length + 10
   const control = new Control(Control.create(events))
   const pools: SharedPool[] = plan.instances.flatMap(instance =>
     instance.outputs.map((spec, output) => ({
@@ -138,6 +140,7 @@ function share(options: LaunchOptions, gpus: GpuMemory): SharedRun {
     ),
     results: Ring.create(Math.max(1, schedule.length * leavesOf(plan)), RESULT_WORDS, workers, control),
     pools,
+    teams: Object.fromEntries(teams.map(instance => [instance.id, createTeam(instance, control)])),
     decoders: gpus.decoderPools(),
     tuning: Object.fromEntries(devices.map(device => [device, SlotPool.create(1, control)])),
     copies: CopyCounts.create(workers),
@@ -231,7 +234,8 @@ export class Launch {
       this.#over = true
       clearInterval(alive)
       clearInterval(watch)
-      for (const note of [...this.#gpus.linkNotes(), ...this.#gpus.decoderNotes()]) this.watcher.note(note)
+      for (const note of [...this.#gpus.linkNotes(), ...this.#gpus.decoderNotes(), ...this.#teamNotes()])
+        this.watcher.note(note)
       this.#freeGpus()
     }
     // A stop can overtake results that were ready before it.
@@ -290,6 +294,11 @@ export class Launch {
   /** Bytes of tensors that were moved to, from and between GPUs; undefined where the run uses none. */
   copied(): CopiedBytes | undefined {
     return Object.keys(this.#shared.tuning).length === 0 ? undefined : CopyCounts.total(this.#shared.copies)
+  }
+
+  #teamNotes(): string[] {
+    const { teams, plan } = this.#shared
+    return Object.entries(teams).flatMap(([id, team]) => teamNote(team, plan.instances[Number(id)]!) ?? [])
   }
 
   /**

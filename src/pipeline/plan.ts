@@ -63,6 +63,8 @@ export interface Instance {
   workers: number
   /** Decoders of its GPU that it keeps busy. */
   decoders: number
+  /** Its threads do pieces of each other's work. */
+  team: boolean
   /** Bytes of what it says of a request, as JSON. */
   values: number
   /** Queue ids. */
@@ -259,6 +261,7 @@ class Planner {
       segments: group.segments,
       workers: shape.workers ?? 1,
       decoders: shape.decoders ?? 0,
+      team: shape.team === true && (shape.workers ?? 1) > 1,
       values: shape.values ?? 0,
       inQueue: from.id,
       outQueues: seat.to.map(name => this.#queues.get(name)!.id),

@@ -1,5 +1,5 @@
 import { LibraryError } from '../../ffi/error.ts'
-import { monotonicNs } from '../../ffi/libc.ts'
+import { monotonicNs, threadCpuNs } from '../../ffi/libc.ts'
 import { permitsOf } from '../client/client.ts'
 import { wasFull, wasLate } from '../client/overload.ts'
 import { UsageError, VideoError, type VideoErrorCode } from '../errors.ts'
@@ -7,7 +7,7 @@ import { Barrier } from '../queue/barrier.ts'
 import { decodeItem, encodeItem, itemWords } from '../queue/codec.ts'
 import { Control } from '../queue/control.ts'
 import type { Item, Share } from '../queue/item.ts'
-import { Ring } from '../queue/ring.ts'
+import { ELSEWHERE, Ring } from '../queue/ring.ts'
 import { Ends } from '../results/ends.ts'
 import { Ledger, type TopClass } from '../results/ledger.ts'
 import { plannedKind, plannedSelector } from '../steps/index.ts'
@@ -22,6 +22,7 @@ import type { Instance, PlannedQueue } from './plan.ts'
 import { keepShares, splitItem } from './segments.ts'
 import { type RunnerData, type SharedRun, STOP, type WorkerMessage } from './shared.ts'
 import { scoresOfShares } from './sink.ts'
+import { type Taken, TeamMember } from './team.ts'
 
 export const queueWords = (queue: PlannedQueue): number =>
   itemWords(queue.maxShares, queue.maxTensors, queue.maxRank, queue.maxValues)
@@ -47,6 +48,8 @@ class Runner {
   /** Where what its GPU does is recorded. */
   readonly #work: GpuCalls | undefined
   readonly #memory: InstanceMemory
+  /** The instance's threads, where they do pieces of each other's work. */
+  readonly #team: TeamMember | undefined
   readonly #input: Ring
   /** In the selector's order, and each once. */
   readonly #outputs: Ring[]
@@ -96,6 +99,16 @@ class Runner {
     this.#work = this.#gpu && shared.recorded ? new GpuCalls(threadOf(shared, instance, worker)) : undefined
     this.#memory = new InstanceMemory(shared, instance, this.#gpu)
     this.#input = new Ring(shared.queues[instance.inQueue]!)
+    const team = shared.teams[instance.id]
+    this.#team =
+      team &&
+      new TeamMember(team, {
+        instance,
+        worker,
+        input: this.#input,
+        waiting: wait => this.#trace.timed('wait for others', () => this.#calls.pause(wait)),
+        stopped: () => new Stopped(),
+      })
     // A queue that the selector knows by two numbers has this producer once.
     const rings = new Map(instance.outQueues.map(id => [id, new Ring(shared.queues[id]!)]))
     this.#producing = [...rings.values()]
@@ -151,6 +164,7 @@ class Runner {
       trace: this.#trace,
       calls: this.#calls,
       ...(this.#work && { work: this.#work }),
+      ...(this.#team && { team: this.#team }),
       tell: this.tell,
     }
     const step = await kind.create(stepContext(this.#memory, reports, this.worker))
@@ -175,7 +189,8 @@ class Runner {
           await this.#trace.timed('settle', () => this.#watched('settle', () => step.settle!(emit)))
         const items = this.#takeBatch()
         if (!items) break
-        await this.#runBatch(step, items, emit)
+        if (items.length === 0) await this.#helpOthers(step)
+        else await this.#runBatch(step, items, emit)
       }
       if (this.#control.stopped !== 0) return
       await this.#watched('settle', () => step.settle?.(emit))
@@ -204,12 +219,12 @@ class Runner {
 
   /**
    * An item as soon as there is one, with those that follow within the batch delay; undefined at the end, and none if
-   * what was there goes no further.
+   * what was there goes no further, or if another thread asks for help.
    */
   #takeBatch(): Item[] | undefined {
     // On an interrupt, requests that nobody has begun stay where they are.
     if (this.instance.inQueue === 0 && this.#control.draining) return undefined
-    const first = this.#take(Number.POSITIVE_INFINITY)
+    const first = this.#take(Number.POSITIVE_INFINITY, this.#team?.asked)
     if (!first) return undefined
     if (first.length === 0 || first.length >= this.#batch) return first
     return this.#trace.timed('batch', () => this.#fill(first))
@@ -226,9 +241,10 @@ class Runner {
     return items
   }
 
-  /** The next item, or what is left of it that goes on; undefined at the end, or at the deadline. */
-  #take(deadlineNs: number): Item[] | undefined {
-    const length = this.#input.take(this.#received, deadlineNs)
+  /** The next item, or what is left of it that goes on; undefined at the end, or at the deadline, and none if there is something else to do. */
+  #take(deadlineNs: number, elsewhere?: () => boolean): Item[] | undefined {
+    const length = this.#input.take(this.#received, deadlineNs, elsewhere)
+    if (length === ELSEWHERE) return []
     if (length < 0) return undefined
     const now = monotonicNs()
     this.#trace.track?.depth(this.instance.inQueue, now, this.#input)
@@ -307,6 +323,39 @@ class Runner {
     }
     this.#trace.request = -1
     if (this.#trace.track) this.#note(this.#trace.track, shares, now)
+  }
+
+  /** Does pieces of what other threads of the instance are making, as long as they offer any. */
+  async #helpOthers(step: StepInstance): Promise<void> {
+    const team = this.#team
+    if (!team || !step.help) return
+    for (let taken = team.take(); taken; taken = team.take())
+      await this.#helpWith(step.help.bind(step), team, taken)
+  }
+
+  async #helpWith(help: NonNullable<StepInstance['help']>, team: TeamMember, taken: Taken): Promise<void> {
+    const { out, piece } = taken
+    const { request } = out.shares[0]!
+    const now = monotonicNs()
+    const cpuBegin = threadCpuNs()
+    this.#trace.request = request
+    this.#calls.begin('run', now, out.shares)
+    try {
+      this.#memory.join(out)
+      this.#work?.begin(request)
+      const facts = await help(out, piece)
+      this.#memory.synchronize()
+      team.finish(taken, facts, Math.round((threadCpuNs() - cpuBegin) / 1000))
+    } catch (error) {
+      if (!(error instanceof VideoError)) throw error
+      this.#memory.synchronize()
+      team.fail(taken)
+    } finally {
+      this.#work?.end()
+      this.#calls.end()
+      this.#trace.request = -1
+    }
+    this.#trace.track?.span(`${this.#what}, helping`, now, monotonicNs(), request, piece.count)
   }
 
   #note(track: Track, shares: readonly Share[], beginNs: number): void {

@@ -14,6 +14,7 @@ import type { GraphFacts } from '../tracing/gpu/facts.ts'
 import type { DecoderPoolHandle } from '../video/nvdec/pool.ts'
 import type { DevicePool } from './gpu-memory.ts'
 import type { Instance, Plan } from './plan.ts'
+import type { TeamHandle } from './team.ts'
 
 /** Output slots of one tensor of one instance. */
 export interface SharedPool {
@@ -45,6 +46,8 @@ export interface SharedRun {
   /** Numbers of requests that are done, for the main thread. */
   results: RingHandle
   pools: SharedPool[]
+  /** By instance: of those whose threads do pieces of each other's work. */
+  teams: Record<number, TeamHandle>
   /** Decoders by GPU. */
   decoders: Record<number, DecoderPoolHandle>
   /** By GPU: its one slot is held by the thread that measures there. */

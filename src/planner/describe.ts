@@ -21,6 +21,7 @@ export function summaryOf({ config, batch, maxBatchDelayMs, perGpuQueue }: Arran
     const more = [
       step.in_flight !== undefined && `${step.in_flight} in flight`,
       step.cpu_decoders !== undefined && step.cpu_decoders !== 0 && `${step.cpu_decoders} CPU decoders`,
+      step.share_clips === true && 'sharing clips',
       step.num_segments !== undefined && step.num_segments !== 1 && `${step.num_segments} segments`,
       groups[0]!.queue_selector !== undefined && `queues by ${groups[0]!.queue_selector}`,
     ].filter(text => text !== false)

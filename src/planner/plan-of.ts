@@ -51,11 +51,13 @@ export function sameRun(a: Arrangement, b: Arrangement, surroundings: Surroundin
       { requests: 1, seed: 0, ratePerS: 1 },
       surroundings,
     ).plan
-    // How many threads these come to, said or not, is in the instance itself.
-    const own = instances.map(({ options: { in_flight: _, cpu_decoders: __, ...options }, ...instance }) => ({
-      ...instance,
-      options,
-    }))
+    // How many threads these come to, and whether they share, said or not, is in the instance itself.
+    const own = instances.map(
+      ({ options: { in_flight: _, cpu_decoders: __, share_clips: ___, ...options }, ...instance }) => ({
+        ...instance,
+        options,
+      }),
+    )
     const joins = steps.some(({ batch }) => batch > 1)
     return JSON.stringify({ steps, own, queues, delayMs: joins && arrangement.maxBatchDelayMs })
   }

@@ -4,6 +4,7 @@ import type { Bottleneck } from './bound/bottleneck.ts'
 import { Bounds, kindOf } from './bound/bounds.ts'
 import { paretoFront } from './front.ts'
 import { infeasible } from './infeasible.ts'
+import { decodingOf } from './proof/entrants.ts'
 import { type Candidate, type FindOptions, type Found, findPlan, runsOn, usableSpace } from './search/find.ts'
 import { type Goal, type Objective, objectiveOf } from './search/objective.ts'
 import { keyOf } from './space/choice.ts'
@@ -137,15 +138,18 @@ function onFewestGpus(
   return { space: all, found: search(all, { budgetMs: half }), refused: new Map() }
 }
 
-/** The best plan of each placement, for those that differ in more than numbers. */
+/** The best plan of each placement, and of each way to decode: those that differ in more than numbers. */
 function spread(tried: readonly Candidate[]): Candidate[] {
-  const seen = new Set<string>()
+  const placements = new Set<string>()
+  const decodings = new Set<string>()
   return tried
-    .filter(({ choice: { structure, cpu, roles } }) => {
-      const key = [structure, cpu, ...roles].join()
-      if (seen.has(key)) return false
-      seen.add(key)
-      return true
+    .filter(({ choice: { structure, cpu, roles }, arrangement }) => {
+      const placement = [structure, cpu, ...roles].join()
+      const decoding = decodingOf(arrangement)
+      const isNew = !placements.has(placement) || !decodings.has(decoding)
+      placements.add(placement)
+      decodings.add(decoding)
+      return isNew
     })
     .slice(0, SHOWN)
 }

@@ -34,6 +34,9 @@ export function counted(service: ServiceModel): { service: ServiceModel; work: M
           if (name !== undefined) work.set(name, (work.get(name) ?? 0) + ms * width)
         return stretches
       },
+      ...(service.pieces && {
+        pieces: (instance, request, clips) => service.pieces!(instance, request, clips),
+      }),
       ahead: instance => service.ahead?.(instance) ?? 0,
       ...(service.result && { result: service.result }),
       transferMs: (from, to, bytes) => service.transferMs?.(from, to, bytes) ?? 0,

@@ -1,9 +1,9 @@
 import { atomicMax } from './atomic.ts'
 import { Control, type ControlHandle } from './control.ts'
 import type { EventCount } from './eventcount.ts'
-import { CLOSED, STOPPED, WOULD_BLOCK } from './status.ts'
+import { CLOSED, ELSEWHERE, STOPPED, WOULD_BLOCK } from './status.ts'
 
-export { CLOSED, STOPPED, TIMED_OUT } from './status.ts'
+export { CLOSED, ELSEWHERE, STOPPED, TIMED_OUT } from './status.ts'
 
 // What different threads write lies on different pairs of cache lines.
 const HEAD = 0
@@ -150,11 +150,20 @@ export class Ring {
    * Takes the oldest message, waiting for one. What `into` holds is undefined unless a message was taken.
    * @param into at least `wordsPerMessage` words.
    * @param deadlineNs of `monotonicNs`; passed already (0), it means not to wait.
-   * @returns the message's length in words (> 0), or CLOSED, STOPPED or TIMED_OUT.
+   * @param elsewhere whether there is something else to do, which comes first; it is asked before each look, and after `callTakers`.
+   * @returns the message's length in words (> 0), or CLOSED, STOPPED or TIMED_OUT, or ELSEWHERE.
    */
-  take(into: Int32Array, deadlineNs = Number.POSITIVE_INFINITY): number {
-    const result = this.attempt(into)
-    return result === WOULD_BLOCK ? this.filled.wait(() => this.attempt(into), deadlineNs) : result
+  take(into: Int32Array, deadlineNs = Number.POSITIVE_INFINITY, elsewhere?: () => boolean): number {
+    const attempt = elsewhere
+      ? () => (this.leaves(elsewhere) ? ELSEWHERE : this.attempt(into))
+      : () => this.attempt(into)
+    const result = attempt()
+    return result === WOULD_BLOCK ? this.filled.wait(attempt, deadlineNs) : result
+  }
+
+  /** Has all who wait for a message ask again whether there is something else to do. */
+  callTakers(): void {
+    this.filled.notify()
   }
 
   /** As `take`, for a thread that must not block. A pending call does not keep the process alive. */
@@ -209,6 +218,13 @@ export class Ring {
       const tail = Atomics.load(shared, TAIL)
       if (Atomics.load(shared, HEAD) === head) return closed && tail === head ? CLOSED : WOULD_BLOCK
     }
+  }
+
+  /** Whether a taker turns to something else: if it was woken for a message, another is. */
+  private leaves(elsewhere: () => boolean): boolean {
+    if (this.control.stopped !== 0 || !elsewhere()) return false
+    if (this.published(Atomics.load(this.words, HEAD))) this.filled.notify(1)
+    return true
   }
 
   private published(position: number): boolean {

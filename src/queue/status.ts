@@ -8,3 +8,5 @@ export const TIMED_OUT = -2
 export const STOPPED = -3
 /** Nothing to be had without waiting. */
 export const WOULD_BLOCK = -4
+/** There is something else to do for whoever waits. */
+export const ELSEWHERE = -5

@@ -46,9 +46,21 @@ export class SimulatedQueue {
     return true
   }
 
-  /** The oldest item; undefined at the deadline, and at the end. */
-  *take(deadline = Number.POSITIVE_INFINITY): Body<Item | undefined> {
+  /** Has all who wait for an item look whether there is something else to do. */
+  callTakers(): void {
+    this.#filled.wakeAll()
+  }
+
+  /** The oldest item; undefined at the deadline, and at the end; and `elsewhere` once that says that there is something else to do. */
+  *take(
+    deadline = Number.POSITIVE_INFINITY,
+    elsewhere?: () => boolean,
+  ): Body<Item | 'elsewhere' | undefined> {
     for (;;) {
+      if (elsewhere?.()) {
+        if (this.depth > 0) this.#filled.wakeOne()
+        return 'elsewhere'
+      }
       const item = this.#items.shift()
       if (item) {
         this.#emptied.wakeOne()

@@ -14,6 +14,10 @@ export interface Call {
   /** Items joined to a batch, and clips of them all. */
   items: number
   clips: number
+  /** The share of the call's work that is meant, where threads share it; all of it (1). */
+  part?: number
+  /** This part is done by another thread than the one whose call it is. */
+  helping?: boolean
 }
 
 /** A stretch of a call, on one of the simulation's resources or, without, where it disturbs nobody. */
@@ -30,8 +34,10 @@ export interface Stretch {
 
 /** How long steps take, and what they make. Each must depend on its arguments alone: then runs can be repeated. */
 export interface ServiceModel {
-  /** Milliseconds that a call takes where nothing disturbs it. */
+  /** Milliseconds that a call takes where nothing disturbs it: all of it. */
   ms(call: Call): number
+  /** Of a step whose threads share their calls: how the work divides into pieces, the largest first; together 1. */
+  pieces?(instance: Instance, request: number, clips: number): readonly number[]
   /** Clips that the first step makes of a request. */
   clips(instance: Instance, request: number): number
   /** Which of the simulation's resources a call works on, by name; undefined if it disturbs nobody. */
@@ -53,7 +59,7 @@ export interface ServiceModel {
 export function stretchesOf(service: ServiceModel, call: Call): readonly Stretch[] {
   if (service.stretches) return service.stretches(call)
   const resource = service.resource?.(call.instance)
-  return [{ ms: service.ms(call), ...(resource !== undefined && { resource }) }]
+  return [{ ms: service.ms(call) * (call.part ?? 1), ...(resource !== undefined && { resource }) }]
 }
 
 /** Synthetic steps, which say themselves how long they take; all other kinds take no time. */
@@ -67,6 +73,7 @@ export function syntheticService(seed: number, busyOn?: string): ServiceModel {
     clips: ({ options }, request) =>
       clipsDrawn(options as unknown as Parameters<typeof clipsDrawn>[0], seed, request),
     resource: instance => (optionsOf(instance).busy ? busyOn : undefined),
+    pieces: (_instance, _request, clips) => new Array<number>(clips).fill(1 / clips),
   }
 }
 

@@ -10,6 +10,7 @@ import { SimulatedQueue } from './queue.ts'
 import { FifoServers, SharedServers } from './resources.ts'
 import type { ServiceModel } from './service.ts'
 import { SimulatedSlots } from './slots.ts'
+import { SimulatedTeam } from './team.ts'
 import { SimulatedWorker } from './worker.ts'
 import type { Served, ThreadTimes, World } from './world.ts'
 
@@ -97,6 +98,9 @@ export function simulate(options: SimulationOptions): Simulated {
       ({ capacity, producers }) => new SimulatedQueue(clock, capacity, producers, handOverNs),
     ),
     slots: plan.instances.map(({ slots }) => new SimulatedSlots(clock, slots, handOverNs)),
+    teams: plan.instances.map(instance =>
+      instance.team ? new SimulatedTeam(clock, instance, handOverNs) : undefined,
+    ),
     outcomes,
     intended: schedule.slice(),
     service,

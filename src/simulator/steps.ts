@@ -15,6 +15,8 @@ export interface StepHands {
   service: ServiceModel
   /** Lets the time of a call pass. */
   serve(request: number, items: number, clips: number): Body
+  /** Lets the time of a call pass, of which threads with nothing to do take pieces. */
+  share(request: number, clips: number): Body
   /** Lets the thread's part of a call pass; the rest goes on without it, once that of the call before is done. */
   begin(request: number, items: number, clips: number, before: UnderWay | undefined): Body<UnderWay>
   emit(item: Item): Body
@@ -52,7 +54,7 @@ const loads = (hands: StepHands): SimulatedStep => ({
       const share = item.shares[0]!
       const clips = hands.service.clips(hands.instance, share.request)
       const out: Item = { shares: [{ ...share, clips }], tensors: yield* allocate(hands, clips), values: [] }
-      yield* hands.serve(share.request, 1, clips)
+      yield* hands.share(share.request, clips)
       yield* hands.emit(out)
     }
   },

@@ -6,8 +6,9 @@ import { type Selector, selectorOf } from '../steps/selectors.ts'
 import { CPU } from '../steps/step.ts'
 import { type Body, Waiters } from './clock.ts'
 import type { SimulatedQueue } from './queue.ts'
-import { type Stretch, stretchesOf } from './service.ts'
+import { type Call, type Stretch, stretchesOf } from './service.ts'
 import { type SimulatedStep, simulatedStep, type UnderWay } from './steps.ts'
+import type { SimulatedTeam } from './team.ts'
 import { pass, release, retain, type World } from './world.ts'
 
 /** One thread of an instance: takes, waits, hands on and gives back when `src/pipeline/runner.ts` does. */
@@ -20,6 +21,9 @@ export class SimulatedWorker {
   /** Parts that any group of this step makes of an item. */
   readonly #mostSegments: number
   readonly #leaf: number
+  readonly #team: SimulatedTeam | undefined
+  /** Whether another thread of the instance offers pieces of its call. */
+  readonly #asked: (() => boolean) | undefined
 
   constructor(
     readonly world: World,
@@ -35,12 +39,16 @@ export class SimulatedWorker {
     this.#leaf = plan.steps.filter(({ last }) => last).findIndex(({ index }) => index === instance.step)
     const own = instance.options.max_batch_delay_ms
     this.#delayNs = (typeof own === 'number' ? own : settings.maxBatchDelayMs) * 1e6
+    const team = world.teams[instance.id]
+    this.#team = team
+    this.#asked = team && (() => team.asked(worker))
     this.#step = simulatedStep(kind, {
       instance,
       slots: instance.slots > 0 ? world.slots[instance.id] : undefined,
       sources: Math.max(1, sources.length),
       service: world.service,
       serve: (request, items, clips) => this.#serve(request, items, clips),
+      share: (request, clips) => this.#share(request, clips),
       begin: (request, items, clips, before) => this.#begin(request, items, clips, before),
       emit: item => this.#emit(item),
     })
@@ -66,6 +74,7 @@ export class SimulatedWorker {
       if (this.#step.settle && this.#input.depth === 0) yield* this.#step.settle()
       const items = yield* this.#takeBatch()
       if (!items) break
+      if (items.length === 0) yield* this.#helpOthers()
       const timely = this.#timely(items)
       for (let first = 0; first < timely.length; first += this.instance.batch)
         yield* this.#runItems(timely.slice(first, first + this.instance.batch))
@@ -76,14 +85,15 @@ export class SimulatedWorker {
 
   *#takeBatch(): Body<Item[] | undefined> {
     const { clock } = this.world
-    const first = yield* this.#input.take()
+    const first = yield* this.#input.take(Number.POSITIVE_INFINITY, this.#asked)
     if (!first) return undefined
+    if (first === 'elsewhere') return []
     const items = this.#timely([first])
     if (items.length === 0) return items
     const deadline = clock.now + this.#delayNs
     while (items.length < this.instance.batch) {
       const more = yield* this.#input.take(deadline)
-      if (!more) break
+      if (!more || more === 'elsewhere') break
       items.push(...this.#timely([more]))
     }
     return items
@@ -138,11 +148,44 @@ export class SimulatedWorker {
   }
 
   *#serve(request: number, items: number, clips: number): Body {
-    const { clock, service } = this.world
+    const beginNs = this.world.clock.now
+    yield* this.#work({ request, items, clips })
+    this.#called(this.world.clock.now - beginNs)
+  }
+
+  *#work(call: Omit<Call, 'instance' | 'worker'>): Body {
     const { instance, worker } = this
+    yield* pass(this.world, stretchesOf(this.world.service, { instance, worker, ...call }))
+  }
+
+  /** As `TeamMember.share`. */
+  *#share(request: number, clips: number): Body {
+    const { clock, service } = this.world
+    const team = this.#team
+    const shares = team ? (service.pieces?.(this.instance, request, clips) ?? []) : []
+    if (!team || shares.length < 2) {
+      yield* this.#serve(request, 1, clips)
+      return
+    }
     const beginNs = clock.now
-    yield* pass(this.world, stretchesOf(service, { instance, worker, request, items, clips }))
+    team.offer(this.worker, { request, clips, shares })
+    let part = team.own(this.worker)
+    this.#input.callTakers()
+    for (; part !== undefined; part = team.own(this.worker))
+      yield* this.#work({ request, items: 1, clips, part })
+    yield* team.settle(this.worker)
     this.#called(clock.now - beginNs)
+  }
+
+  *#helpOthers(): Body {
+    const team = this.#team
+    for (let taken = team?.take(this.worker); team && taken; taken = team.take(this.worker)) {
+      const { request, clips, share: part } = taken
+      const beginNs = this.world.clock.now
+      yield* this.#work({ request, items: 1, clips, part, helping: true })
+      this.world.busyNs[this.instance.id]! += this.world.clock.now - beginNs
+      team.finish(taken)
+    }
   }
 
   /** Its thread was busy with a call for so long. */

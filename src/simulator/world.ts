@@ -8,6 +8,7 @@ import type { SimulatedQueue } from './queue.ts'
 import type { Resource } from './resources.ts'
 import type { ServiceModel, Stretch } from './service.ts'
 import type { SimulatedSlots } from './slots.ts'
+import type { SimulatedTeam } from './team.ts'
 
 /** A call of a step that has ended. */
 export interface Served {
@@ -34,6 +35,8 @@ export interface World {
   queues: readonly SimulatedQueue[]
   /** By instance. */
   slots: readonly SimulatedSlots[]
+  /** By instance: of those whose threads share their calls. */
+  teams: readonly (SimulatedTeam | undefined)[]
   outcomes: Outcomes
   /** Float64 ns after the start. */
   intended: Float64Array

@@ -38,8 +38,10 @@ export const clipOptions = v.pipe(
     cpu_decoders: v.optional(
       v.pipe(v.number(), v.integer(), v.minValue(0, 'cpu_decoders must be at least 0')),
     ),
+    /** Threads with nothing to do decode clips of videos that others of the instance have begun. */
+    share_clips: v.optional(v.boolean(), false),
   }),
   weightsFit(),
 )
 export type LoaderOptions = v.InferOutput<typeof clipOptions>
-export type ClipOptions = Omit<LoaderOptions, 'in_flight' | 'cpu_decoders'>
+export type ClipOptions = Omit<LoaderOptions, 'in_flight' | 'cpu_decoders' | 'share_clips'>

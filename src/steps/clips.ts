@@ -6,7 +6,7 @@ import { openVideo } from '../video/open.ts'
 import { sampleClips } from '../video/sampler.ts'
 import type { Clip, Video } from '../video/types.ts'
 import type { ClipOptions } from './clip-options.ts'
-import type { Emit, StepContext } from './step.ts'
+import type { Emit, Piece, PieceFacts, StepContext } from './step.ts'
 
 /** What was read of a video. */
 export interface ReadFacts {
@@ -66,6 +66,54 @@ function collectGarbage(worker: number): void {
   }
 }
 
+/** Reads clips of a video into the rows of an item. @throws {VideoError} */
+export type ReadClips = (video: Video, clips: Clip[], out: Item) => Promise<ReadFacts>
+
+/** Some rows of an item, as an item. */
+const rowsOf = (item: Item, { first, count }: Piece): Item => ({
+  ...item,
+  tensors: item.tensors.map(ref => ({ ...ref, row: ref.row + first, shape: [count, ...ref.shape.slice(1)] })),
+})
+
+/** Clips in pieces that can be read apart, the largest first. */
+const piecesOf = (video: Video, clips: readonly Clip[]): Piece[] =>
+  video
+    .runs(clips)
+    .sort((a, b) => b.packets - a.packets)
+    .map(({ first, count }) => ({ first, count }))
+
+/** Reads all clips, on threads of the instance that have nothing else to do where they may share. */
+async function readTogether(
+  { team }: StepContext,
+  video: Video,
+  clips: Clip[],
+  out: Item,
+  read: ReadClips,
+): Promise<PieceFacts & { othersUs: number }> {
+  if (!team || clips.length < 2) return { ...(await read(video, clips, out)), othersUs: 0 }
+  return team.share(out, piecesOf(video, clips), piece =>
+    read(video, clips.slice(piece.first, piece.first + piece.count), rowsOf(out, piece)),
+  )
+}
+
+/** Reads a piece of the clips that another thread is loading. @throws {VideoError} */
+export async function helpLoading(
+  context: StepContext,
+  out: Item,
+  piece: Piece,
+  read: ReadClips,
+): Promise<ReadFacts> {
+  const { request } = out.shares[0]!
+  const video = await context.timed('open', () => openVideo(context.video(request)))
+  try {
+    const clips = clipsOf(video, context.options as ClipOptions, context.settings.seed, request)
+    const own = clips.slice(piece.first, piece.first + piece.count)
+    return await context.timed('decode', () => read(video, own, rowsOf(out, piece)))
+  } finally {
+    video.close()
+  }
+}
+
 /**
  * Opens the video of an item's request, samples its clips, has them read into a slot, and emits that.
  * @throws {VideoError}
@@ -74,7 +122,7 @@ export async function loadClips(
   context: StepContext,
   item: Item,
   emit: Emit,
-  read: (video: Video, clips: Clip[], out: Item) => Promise<ReadFacts>,
+  read: ReadClips,
 ): Promise<void> {
   const share = item.shares[0]!
   const cpuBegin = threadCpuNs()
@@ -86,8 +134,10 @@ export async function loadClips(
       ...context.allocate(clips.length),
       values: [],
     }
-    const facts = await context.timed('decode', () => read(video, clips, out))
-    const cpuUs = Math.round((threadCpuNs() - cpuBegin) / 1000)
+    const { othersUs, ...facts } = await context.timed('decode', () =>
+      readTogether(context, video, clips, out, read),
+    )
+    const cpuUs = Math.round((threadCpuNs() - cpuBegin) / 1000) + othersUs
     context.note(share.request, { clips: clips.length, ...facts, cpuUs })
     emit(out)
   } finally {

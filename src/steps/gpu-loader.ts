@@ -17,10 +17,18 @@ import type { Rotation } from '../video/preprocess/taps.ts'
 import type { Clip, Video } from '../video/types.ts'
 import type { ClipOptions } from './clip-options.ts'
 import { preprocessingOf } from './clip-reader.ts'
-import { clipsOf, type FramePlace, loadClips, type ReadFacts, wantedFrames } from './clips.ts'
+import {
+  clipsOf,
+  type FramePlace,
+  helpLoading,
+  loadClips,
+  type ReadClips,
+  type ReadFacts,
+  wantedFrames,
+} from './clips.ts'
 import { clipPlaces, GPU_LAYOUT, gpuClipShape } from './gpu-clips.ts'
 import { UploadingReader } from './gpu-uploads.ts'
-import type { Emit, StepContext, StepGpu, StepInstance } from './step.ts'
+import type { Emit, Piece, StepContext, StepGpu, StepInstance } from './step.ts'
 
 /** Decodes with the GPU's engines into clip tensors; frames never leave the GPU. */
 class NvdecReader {
@@ -181,6 +189,8 @@ export class GpuReader {
 /** One thread of a loader on a GPU: on its engines, or, past `decoders` threads, on the CPU. */
 export class GpuLoader implements StepInstance {
   readonly #reader: GpuReader
+  readonly #read: ReadClips = (video, clips, out) =>
+    this.#reader.read(video, clips, this.context.gpu!.address(out, 0).pointer)
 
   constructor(readonly context: StepContext) {
     const engines = context.worker < context.decoders
@@ -192,10 +202,11 @@ export class GpuLoader implements StepInstance {
   }
 
   async run(items: readonly Item[], emit: Emit): Promise<void> {
-    for (const item of items)
-      await loadClips(this.context, item, emit, (video, clips, out) =>
-        this.#reader.read(video, clips, this.context.gpu!.address(out, 0).pointer),
-      )
+    for (const item of items) await loadClips(this.context, item, emit, this.#read)
+  }
+
+  help(out: Item, piece: Piece): Promise<ReadFacts> {
+    return helpLoading(this.context, out, piece, this.#read)
   }
 
   close(): void {

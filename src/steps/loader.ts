@@ -2,24 +2,26 @@ import { UsageError } from '../errors.ts'
 import type { Item } from '../queue/item.ts'
 import { type ClipOptions, clipOptions, type LoaderOptions } from './clip-options.ts'
 import { ClipReader, clipShape } from './clip-reader.ts'
-import { loadClips } from './clips.ts'
+import { helpLoading, loadClips, type ReadClips, type ReadFacts } from './clips.ts'
 import { gpuClipShape } from './gpu-clips.ts'
 import { GpuLoader } from './gpu-loader.ts'
-import { CPU, type Emit, type StepContext, type StepInstance, type StepKind } from './step.ts'
+import { CPU, type Emit, type Piece, type StepContext, type StepInstance, type StepKind } from './step.ts'
 
 class Loader implements StepInstance {
   readonly #reader: ClipReader
+  readonly #read: ReadClips = (video, clips, out) =>
+    this.#reader.read(video, clips, this.context.view(out, 0))
 
   constructor(readonly context: StepContext) {
     this.#reader = new ClipReader(context.options as ClipOptions, context.timed)
   }
 
   async run(items: readonly Item[], emit: Emit): Promise<void> {
-    for (const item of items) {
-      await loadClips(this.context, item, emit, (video, clips, out) =>
-        this.#reader.read(video, clips, this.context.view(out, 0)),
-      )
-    }
+    for (const item of items) await loadClips(this.context, item, emit, this.#read)
+  }
+
+  help(out: Item, piece: Piece): Promise<ReadFacts> {
+    return helpLoading(this.context, out, piece, this.#read)
   }
 
   close(): void {
@@ -39,7 +41,11 @@ export const loader: StepKind = {
     if (device === CPU) {
       if (own.cpu_decoders !== undefined)
         throw new UsageError('cpu_decoders are threads beside those of a GPU; on the CPU, set in_flight')
-      return { outputs: [{ shape: clipShape(own), type: 'f32' }], workers: own.in_flight ?? 1 }
+      return {
+        outputs: [{ shape: clipShape(own), type: 'f32' }],
+        workers: own.in_flight ?? 1,
+        team: own.share_clips,
+      }
     }
     if (!resident)
       throw new UsageError(
@@ -51,6 +57,7 @@ export const loader: StepKind = {
       outputs: [{ shape, type: 'f16', memory: 'device' }],
       workers: decoders + (own.cpu_decoders ?? 0),
       decoders,
+      team: own.share_clips,
     }
   },
   create: context => (context.gpu ? new GpuLoader(context) : new Loader(context)),

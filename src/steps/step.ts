@@ -45,6 +45,8 @@ export interface StepShape {
   workers?: number
   /** Decoders of the GPU's engines that one instance keeps busy. */
   decoders?: number
+  /** Its threads may do pieces of each other's work: `StepContext.team`, and `StepInstance.help`. */
+  team?: boolean
   /** The most bytes, as JSON, of what it says of one part of a request with `keep`. */
   values?: number
 }
@@ -87,6 +89,31 @@ export interface StepGpu {
   readonly graphs?: (graphs: readonly GraphParts[]) => void
 }
 
+/** Rows of an output that one thread fills: the first of them, and how many. */
+export interface Piece {
+  first: number
+  count: number
+}
+
+/** What a thread says of a piece that it did. */
+export type PieceFacts = Pick<RequestFacts, 'framesNeeded' | 'framesDecoded' | 'decoder'>
+
+/** The threads of an instance, as one of them sees the others. */
+export interface Team {
+  /**
+   * Fills an output piece by piece: this thread takes one after the other, and others that have nothing to do take theirs.
+   * A piece that fails on another is done again here: what is wrong with it is said by this thread.
+   * @param pieces the largest first
+   * @returns what comes to all of them together, with the processor time of the others in microseconds
+   * @throws whatever `work` throws, once nobody works at the output any more
+   */
+  share(
+    out: Item,
+    pieces: readonly Piece[],
+    work: (piece: Piece) => Promise<PieceFacts>,
+  ): Promise<PieceFacts & { othersUs: number }>
+}
+
 /** What an instance may use while it runs. */
 export interface StepContext {
   /** As in messages: `step 1 (network) on cpu, replica 0`. */
@@ -114,6 +141,8 @@ export interface StepContext {
   arrived(request: number): number
   /** Set where the instance runs on a GPU. */
   readonly gpu?: StepGpu
+  /** Set where the step's shape says so, and the instance has several threads. */
+  readonly team?: Team
   /** Host memory of a tensor that arrived, or that `allocate` gave: the filled shape only. */
   view(item: Item, tensor: number): Float32Array
   /** Whether there is a free slot for each output tensor: `allocate` would not wait. */
@@ -156,6 +185,11 @@ export interface StepInstance {
    * @throws {VideoError} fails the requests of these items and no others; anything else ends the run.
    */
   run(items: readonly Item[], emit: Emit): void | Promise<void>
+  /**
+   * Does a piece of an output that another thread of the instance is filling.
+   * @throws {VideoError} leaves it to that thread; anything else ends the run.
+   */
+  help?(out: Item, piece: Piece): Promise<PieceFacts>
   /** No item waits: finish and emit what earlier calls left under way. Called before the instance waits for more. */
   settle?(emit: Emit): void | Promise<void>
   /** After the last item: emit what was held back. */

@@ -1,10 +1,10 @@
 import type { ContainerPackets } from './container-packets.ts'
 import { dependentPackets, type PacketSource, readyDependentPackets } from './dependencies/packets.ts'
 import type { PictureReader } from './dependencies/picture.ts'
-import { Keyframes } from './dependencies/plan.ts'
+import { clipRuns, Keyframes } from './dependencies/plan.ts'
 import { pictureReader } from './dependencies/reader.ts'
 import type { Presentation } from './presentation.ts'
-import type { Packet, StreamInfo, Video } from './types.ts'
+import type { Clip, ClipRun, Packet, StreamInfo, Video } from './types.ts'
 
 /** Coded pictures in decode order, and the packets that hold them: one each, or two of a field each. */
 export class CodedPictures {
@@ -81,6 +81,10 @@ export class ContainerVideo implements Video, PacketSource {
       if (first === last) return list.read(first)
       return Buffer.concat([list.read(first), list.read(last)])
     })
+  }
+
+  runs(clips: readonly Clip[]): ClipRun[] {
+    return clipRuns(this.presentation, this.keyframes, clips)
   }
 
   /** The bytes of the coded picture at a position; of two fields, one after the other. */

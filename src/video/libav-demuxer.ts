@@ -1,6 +1,6 @@
 import { VideoError } from '../errors.ts'
 import { type CodedStream, readyDependentPackets } from './dependencies/packets.ts'
-import { Keyframes } from './dependencies/plan.ts'
+import { clipRuns, Keyframes } from './dependencies/plan.ts'
 import { flagsDamage } from './libav-damage.ts'
 import { decodedOrder } from './libav-decoded-order.ts'
 import { LibavInput } from './libav-input.ts'
@@ -8,7 +8,7 @@ import { type PictureReading, pictureReading } from './libav-pictures.ts'
 import { type PacketFacts, presentationOf } from './libav-presentation.ts'
 import { KeptPackets, type PacketStore, RereadPackets } from './libav-store.ts'
 import type { Presentation } from './presentation.ts'
-import type { Demuxer, Packet, StreamInfo, Video } from './types.ts'
+import type { Clip, ClipRun, Demuxer, Packet, StreamInfo, Video } from './types.ts'
 
 /** Videos of up to this many bytes of packets are kept from the first reading; larger ones are read again. */
 const KEPT_BYTES = 256 * 2 ** 20
@@ -98,6 +98,10 @@ class LibavVideo implements Video, CodedStream {
   packets(wanted: readonly number[]): Iterable<Packet> {
     const packets = readyDependentPackets(this, wanted, position => this.store.read(position))
     return this.corrupt.size === 0 ? packets : this.untilCorrupt(packets)
+  }
+
+  runs(clips: readonly Clip[]): ClipRun[] {
+    return clipRuns(this.presentation, this.keyframes, clips)
   }
 
   /** Passes packets on until one that is damaged, on which wanted frames depend: no other is asked for. */

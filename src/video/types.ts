@@ -43,7 +43,18 @@ export interface Video {
    * wanted ones, up to the last wanted.
    */
   packets(wanted: readonly number[]): AsyncIterable<Packet> | Iterable<Packet>
+  /** Runs of clips that are decoded from the same keyframe, as far as the container knows: one need not wait for another. */
+  runs(clips: readonly Clip[]): ClipRun[]
   close(): void
+}
+
+/** Clips that follow each other and are best decoded together. */
+export interface ClipRun {
+  /** The first of them, by its place, and how many they are. */
+  first: number
+  count: number
+  /** From the keyframe to the last frame, in decode order: what decoding them takes, in proportion. */
+  packets: number
 }
 
 export interface Demuxer {

@@ -37,6 +37,7 @@ export const narrow: Limits = {
   cpuReplicas: [1],
   inFlight: [1],
   cpuDecoders: [0],
+  shareClips: [false],
   batches: [1],
   delaysMs: [0],
   loadersOn: ['gpu', 'cpu'],

@@ -1,4 +1,5 @@
 import type { BarrierHandle } from '../../src/queue/barrier.ts'
+import type { BoardHandle } from '../../src/queue/board.ts'
 import type { ControlHandle } from '../../src/queue/control.ts'
 import type { RingHandle } from '../../src/queue/ring.ts'
 import type { SemaphoreHandle } from '../../src/queue/semaphore.ts'
@@ -23,6 +24,8 @@ export type Job = Common &
     /** Puts without waiting until the ring is full. */
     | { kind: 'fill'; ring: RingHandle }
     | { kind: 'consume'; ring: RingHandle }
+    /** Takes messages, and offers the others, who do the same, pieces of its work at each; `done` has a word for each thread. */
+    | { kind: 'team'; ring: RingHandle; board: BoardHandle; worker: number; done: SharedArrayBuffer }
     | { kind: 'acquire'; pool: SlotPoolHandle; ring: RingHandle; sender: number; count: number }
     | { kind: 'release'; pool: SlotPoolHandle; ring: RingHandle }
     /** Takes `rounds` messages from one ring and puts each into the other. */

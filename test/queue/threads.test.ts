@@ -1,6 +1,7 @@
 import { afterAll, expect, test } from 'bun:test'
 import fc from 'fast-check'
 import { Barrier } from '../../src/queue/barrier.ts'
+import { Board } from '../../src/queue/board.ts'
 import { Control } from '../../src/queue/control.ts'
 import { Ring, type RingHandle } from '../../src/queue/ring.ts'
 import { Semaphore } from '../../src/queue/semaphore.ts'
@@ -221,6 +222,46 @@ test('a semaphore lets as many in as it has permits, and all of them in the end'
   })
   await fc.assert(property, runs(100))
 }, 60_000)
+
+test('a team: each message is taken once, each piece done once, and all hear of the end', async () => {
+  let helps = 0
+  const setting = fc.record({
+    threads: fc.integer({ min: 2, max: 5 }),
+    capacity: fc.integer({ min: 1, max: 6 }),
+    messages: fc.integer({ min: 0, max: 200 }),
+    epoch: nearWrap,
+    seed,
+  })
+  const property = fc.asyncProperty(setting, async s => {
+    const control = new Control(Control.create(8, s.epoch))
+    const ring = Ring.create(s.capacity, 40, 1, control)
+    const board = Board.create(s.threads, 40, control)
+    const done = new SharedArrayBuffer(4 * s.threads)
+    const tasks: Task[] = [
+      { kind: 'produce', ring, producer: 0, count: s.messages, waits: true },
+      ...count(s.threads).map(worker => ({ kind: 'team' as const, ring, board, worker, done })),
+    ]
+    const results = await Promise.all(crew.work(tasks, s.seed))
+    expect(violations(results)).toEqual([])
+    const taken = results.slice(1).flatMap(({ messages }) => byProducer(messages, 1)[0]!)
+    expect(taken.sort((a, b) => a - b)).toEqual(count(s.messages))
+    const { offered, helped } = new Board(board).counts
+    expect(helped).toBeLessThanOrEqual(offered - s.messages)
+    helps += helped
+    expect(results.slice(1).every(({ status }) => status === CLOSED)).toBe(true)
+  })
+  await fc.assert(property, runs(60))
+  expect(helps).toBeGreaterThan(0)
+}, 60_000)
+
+test('a stop reaches a thread that waits for others to finish their pieces', async () => {
+  const control = new Control(Control.create())
+  const board = new Board(Board.create(2, 4, control))
+  board.offer(0, 2, 'first', Int32Array.of(7), 1)
+  expect(board.claim(owner => owner !== 1, 'first')).toEqual({ owner: 0, piece: 1 })
+  control.stop(1)
+  expect(board.await(0, 1)).toBeUndefined()
+})
 
 /** One of every place where a thread can wait; the ring and the pool are empty. */
 function waitingPlaces(control: Control): { tasks: Task[]; ring: RingHandle; all: () => boolean } {

@@ -1,11 +1,12 @@
 import { parentPort } from 'node:worker_threads'
 import { monotonicNs } from '../../ffi/libc.ts'
 import { Barrier } from '../../src/queue/barrier.ts'
+import { Board, type End, MOST_PIECES } from '../../src/queue/board.ts'
 import { Control } from '../../src/queue/control.ts'
 import { Ring } from '../../src/queue/ring.ts'
 import { Semaphore } from '../../src/queue/semaphore.ts'
 import { SlotPool } from '../../src/queue/slots.ts'
-import { CLOSED, STOPPED, TIMED_OUT } from '../../src/queue/status.ts'
+import { CLOSED, ELSEWHERE, STOPPED, TIMED_OUT } from '../../src/queue/status.ts'
 import { type Job, type JobResult, SLOT_WITNESS_WORDS, WITNESS } from './jobs.ts'
 import { isMessage, jitter, writeMessage, yieldThread } from './messages.ts'
 
@@ -65,6 +66,59 @@ function consume(job: JobOf<'consume'>, result: JobResult): void {
     if (!isMessage(into, length)) result.violations.push(`torn message ${into.join(' ')}`)
     taken.push(into[0]!, into[1]!)
     pause()
+  }
+  result.messages = Int32Array.from(taken)
+}
+
+function team(job: JobOf<'team'>, result: JobResult): void {
+  const { worker } = job
+  const ring = new Ring(job.ring)
+  const board = new Board(job.board)
+  const done = new Int32Array(job.done)
+  const words = new Int32Array(Math.max(ring.wordsPerMessage, board.messageWords))
+  const pause = jitter(job.seed)
+  const helps = (owner: number) => owner !== worker
+  const end: End = worker % 2 === 0 ? 'first' : 'last'
+  const taken: number[] = []
+  /** Of an owner: each piece is done once. */
+  const doPiece = (owner: number, piece: number) => {
+    if (Atomics.or(done, owner, 1 << piece) & (1 << piece))
+      result.violations.push(`piece ${piece} done twice`)
+  }
+  for (let number = 0; ; number++) {
+    const length = ring.take(words, undefined, () => board.open(helps))
+    if (length === ELSEWHERE) {
+      const claim = board.claim(helps, end)
+      if (!claim) continue
+      const read = board.read(claim.owner, words)
+      if (!isMessage(words, read) || words[0] !== claim.owner) result.violations.push('a torn offer')
+      doPiece(claim.owner, claim.piece)
+      pause()
+      if ((words[1]! + claim.piece) % 5 === 0) board.fail(claim)
+      else board.finish(claim, 1 << worker, [1, claim.piece])
+      continue
+    }
+    result.status = length
+    if (length < 0) break
+    taken.push(words[0]!, words[1]!)
+    const pieces = 2 + ((job.seed + number) % (MOST_PIECES - 1))
+    Atomics.store(done, worker, 0)
+    board.offer(worker, pieces, end, words, writeMessage(words, worker, number))
+    ring.callTakers()
+    let mine = 0
+    let next: number | undefined = end === 'first' ? 0 : pieces - 1
+    for (; next !== undefined; next = board.take(worker, end)) {
+      mine++
+      doPiece(worker, next)
+      pause()
+    }
+    const helped = board.await(worker, pieces - mine)
+    if (!helped) break
+    if (Atomics.load(done, worker) !== 2 ** pieces - 1) result.violations.push('a piece was not done')
+    const failed = helped.failed.length
+    if (mine + failed + helped.sums[0]! !== pieces) result.violations.push(`${failed} failed, ${mine} own`)
+    if (helped.failed.some(piece => (number + piece) % 5 !== 0)) result.violations.push('another one failed')
+    if (helped.marks & (1 << worker)) result.violations.push('it helped itself')
   }
   result.messages = Int32Array.from(taken)
 }
@@ -159,6 +213,7 @@ function run(job: Job): JobResult {
   if (job.kind === 'produce') produce(job, result)
   else if (job.kind === 'fill') fill(job, result)
   else if (job.kind === 'consume') consume(job, result)
+  else if (job.kind === 'team') team(job, result)
   else if (job.kind === 'acquire') acquire(job, result)
   else if (job.kind === 'release') release(job, result)
   else if (job.kind === 'relay') relay(job, result)

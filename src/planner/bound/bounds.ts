@@ -89,12 +89,12 @@ export class Bounds {
 
   /** Of a choice, with its options of the first step decided in each way that is open. */
   #demandsOf(choice: Choice, step: number, device: number): Demand[] {
-    const { inFlight, cpuDecoders, batches } = this.space.of(choice)
+    const { loading, cpuDecoders, batches } = this.space.of(choice)
     const batch = choice.batch ?? batches.indexOf(Math.max(...batches))
     const mostBatch = batches[batch]!
     const each = (chosen: number | undefined, values: readonly unknown[]) =>
       chosen !== undefined ? [chosen] : step === 0 ? values.map((_, i) => i) : [0]
-    return each(choice.inFlight, inFlight).flatMap(flight =>
+    return each(choice.inFlight, loading).flatMap(flight =>
       each(choice.cpuDecoders, cpuDecoders).flatMap(decoders => {
         const structure = choice.structure
         const options =

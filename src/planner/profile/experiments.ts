@@ -119,7 +119,7 @@ export function experimentsOf(
 function arrangementsOf(file: PipelineFile) {
   const [first] = file.pipeline
   const threads = LOADERS.has(first!.model) || first!.model === 'synthetic-loader'
-  const { in_flight: _, cpu_decoders: __, ...one } = first!
+  const { in_flight: _, cpu_decoders: __, share_clips: ___, ...one } = first!
   const base = (inFlight: number, batch: number, more: Partial<StepInput> = {}): Arrangement => ({
     config: changed({ ...file, pipeline: [one, ...file.pipeline.slice(1)] }, more, inFlight),
     batch,
@@ -182,6 +182,12 @@ function isolatedOf(
 const decodesOnGpu = ({ pipeline: [first] }: PipelineFile): boolean =>
   LOADERS.has(first!.model) && runsOnGpu(first!)
 
+/** Whether the first step may draw several clips of a video, which threads can share. */
+function drawsSeveral({ pipeline: [first] }: PipelineFile): boolean {
+  const { num_clips_population: population } = first!
+  return !Array.isArray(population) || population.some(clips => Number(clips) > 1)
+}
+
 /** Runs with many requests in flight, and one with as many threads for one request at a time. */
 function crowdsOf(
   name: string,
@@ -202,6 +208,15 @@ function crowdsOf(
   )
   const most = Math.max(1, ...crowds)
   if (most === 1 || !decodesOnGpu(file)) return crowded
+  const sharing: Experiment = {
+    name: `${name}-sharing-${most}`,
+    arrangement: base(most, 1, { ...loading(most), share_clips: true }),
+    concurrency: 1,
+    isolates: false,
+    seconds: 4,
+    rank: 1,
+  }
+  if (drawsSeveral(file)) crowded.push(sharing)
   const spread: Experiment = {
     name: `${name}-spread-${most}`,
     arrangement: base(most, 1, loading(most)),

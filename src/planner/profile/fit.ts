@@ -115,27 +115,49 @@ export function parametersOf(profile: Profile): Parameter[] {
   return [
     // Two threads of one core are at least as good as one.
     ...capacity('cores', profile.about.cores / 2, profile.about.cores),
-    ...(steps.some(({ width }) => width > 1) ? [straggling(profile)] : []),
+    ...(steps.some(({ width }) => width > 1) ? [held(profile, 'straggling', 1, MOST_STRAGGLING)] : []),
     ...capacity('nvdec', 0.5, 64),
-    ...steps
-      .filter(({ shares }) => shares.nvdec !== undefined)
-      .map(({ shares }): Parameter => ({ low: 0.02, high: 0.98, of: shares, name: 'nvdec' })),
+    ...(uses('nvdec') ? [nvdecShare(profile)] : []),
+    ...(profile.sharing ? [held(profile.sharing, 'extraMs', 0.01, 50)] : []),
   ]
+}
+
+/**
+ * The share of loaders' calls that is the engines', and with it what the engines carry: crowds tell well how many calls a second
+ * there can be, which is the one by the other, and less well where fewer calls begin to disturb each other.
+ */
+function nvdecShare({ capacities, steps }: Profile): Parameter {
+  const own = steps.filter(({ shares }) => shares.nvdec !== undefined)
+  const of = {
+    get share() {
+      return own[0]!.shares.nvdec!
+    },
+    set share(value) {
+      capacities.nvdec! *= value / this.share
+      for (const { shares } of own) shares.nvdec = value
+    },
+  }
+  return { low: 0.02, high: 0.98, of, name: 'share' }
 }
 
 const MOST_STRAGGLING = 5
 
-/** Of the profile itself, which holds more than numbers. */
-function straggling(profile: Profile): Parameter {
+/** Of something that holds more than numbers. */
+function held<K extends string>(
+  holder: { [key in K]: number },
+  name: K,
+  low: number,
+  high: number,
+): Parameter {
   const of = {
-    get straggling() {
-      return profile.straggling
+    get [name]() {
+      return holder[name]
     },
-    set straggling(value) {
-      profile.straggling = value
+    set [name](value: number) {
+      holder[name] = value as (typeof holder)[K]
     },
   }
-  return { low: 1, high: MOST_STRAGGLING, of, name: 'straggling' }
+  return { low, high, of, name }
 }
 
 const GOLDEN = (Math.sqrt(5) - 1) / 2

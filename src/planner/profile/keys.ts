@@ -5,8 +5,16 @@ import { CPU, type RunSettings } from '../../steps/step.ts'
 /** What does the work of a step: the host, a GPU, or the host for a GPU (decoders beside the GPU's own). */
 export type Engine = 'cpu' | 'gpu' | 'gpu-host'
 
-/** Keys that say how many there are of a step's threads, items or parts, and not what a call does. */
-const COUNTS = new Set(['in_flight', 'cpu_decoders', 'threads', 'max_batch_delay_ms', 'batch', 'aggregate'])
+/** Keys that say how many there are of a step's threads, items or parts, or who does a call, and not what it does. */
+const COUNTS = new Set([
+  'in_flight',
+  'cpu_decoders',
+  'share_clips',
+  'threads',
+  'max_batch_delay_ms',
+  'batch',
+  'aggregate',
+])
 
 export const engineOf = ({ device, decoders }: Instance, worker: number): Engine =>
   device === CPU ? 'cpu' : decoders > 0 && worker >= decoders ? 'gpu-host' : 'gpu'

@@ -78,7 +78,7 @@ export async function measureProfile(options: MeasureOptions): Promise<Profile |
   }
   if (left.length > 0) {
     say(`not measured, as ${budgetS} s are over: ${left.join(', ')}`)
-    return measurement.profile(left)
+    return await measurement.profile(left)
   }
   const alone = experiments.filter(isolating)
   for (let seed = 1; ; seed++)
@@ -86,7 +86,7 @@ export async function measureProfile(options: MeasureOptions): Promise<Profile |
       const widest = measurement.widestInterval
       const run = { experiment, seed, short: false }
       const spent = measurement.elapsedS + measurement.expectS(run) > budgetS
-      if ((widest !== null && widest <= confidence) || spent) return measurement.profile([])
+      if ((widest !== null && widest <= confidence) || spent) return await measurement.profile([])
       const known = widest === null ? 'too few' : `means within ${(100 * widest).toFixed(1)} %`
       say(`measuring again, calls so far: ${known}: ${experiment.name}, ${experiment.seconds} s`)
       if (!(await measurement.run(run))) return undefined

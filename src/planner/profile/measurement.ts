@@ -5,6 +5,7 @@ import { UsageError } from '../../errors.ts'
 import type { Plan } from '../../pipeline/plan.ts'
 import type { Registry } from '../../pipeline/registry.ts'
 import { mean } from '../../results/statistics.ts'
+import type { ClipOptions } from '../../steps/clip-options.ts'
 import { clipsDrawn } from '../../steps/synthetic/loader.ts'
 import type { Flags } from '../../sweep/grid.ts'
 import type { PointEnd } from '../../sweep/runner.ts'
@@ -22,6 +23,7 @@ import {
   simulatedFigures,
 } from './fit.ts'
 import { networkReader, threadsOfFile } from './networks.ts'
+import { piecesOf } from './pieces.ts'
 import { ProfilePredictor } from './predictor.ts'
 import { type ObservedRun, observe, readResults } from './read-run.ts'
 import { type Planned, Samples, threadKeys } from './samples.ts'
@@ -65,8 +67,14 @@ const CROWD_WARM_UP = 1 / 2
 /** The same of one call at a time, where calls are so short that compiling takes a part of them: on a GPU. */
 const GPU_WARM_UP = 1 / 4
 
+/** Kinds whose calls take microseconds: crowds with them tell nothing that others do not. */
+const HARDLY_BUSY = new Set(['aggregator', 'batcher'])
+
 /** Decoders of a GPU before it is known how much they carry. */
 const FIRST_NVDEC = 7
+
+/** What it takes to help, before that is fitted: a video is opened once more. */
+const FIRST_EXTRA_MS = 1
 
 /** A run of an experiment: as long as it is meant to be, or short. */
 export interface Run {
@@ -171,10 +179,13 @@ export class Measurement {
     const kinds = this.#threads(experiment).map(({ key, threads, engine, kind }) => ({
       key: `${key} ${threads}`,
       engine: `${kind} on ${engine}`,
+      kind,
     }))
-    if (spreads) return kinds.map(({ key }) => `${key} over ${kinds.length}`).slice(0, 1)
+    const { workers } = this.#planned(experiment).plan.instances[0]!
+    if (spreads) return kinds.map(({ key }) => `${key} over ${workers}`).slice(0, 1)
     if (isolates) return kinds.map(({ key }) => `${key} ${arrangement.batch}`)
-    return [`${concurrency} ${[...new Set(kinds.map(({ engine }) => engine))].sort().join(' + ')}`]
+    const busy = kinds.filter(({ kind }) => !HARDLY_BUSY.has(kind)).map(({ engine }) => engine)
+    return [`${concurrency} of ${workers} ${[...new Set(busy)].sort().join(' + ')}`]
   }
 
   /** Runs an experiment, and takes in what it says. @returns false if people interrupted it */
@@ -281,7 +292,19 @@ export class Measurement {
     return this.#samples.widestInterval
   }
 
-  profile(left: readonly string[]): Profile {
+  /** How videos divide into pieces, where a loader's threads were seen to share them. */
+  async #sharing(): Promise<Pick<Profile, 'sharing'>> {
+    const shared = this.#crowds.find(
+      ({ arrangement }) => arrangement.config.pipeline[0]!.share_clips === true,
+    )
+    if (!shared) return {}
+    const experiment = [...this.#plans.keys()].find(({ name }) => name === shared.name)!
+    const { options } = this.#planned(experiment).plan.instances[0]!
+    const pieces = await piecesOf(this.options.videos, options as unknown as ClipOptions)
+    return { sharing: { extraMs: FIRST_EXTRA_MS, pieces } }
+  }
+
+  async profile(left: readonly string[]): Promise<Profile> {
     const { about, videos, registry } = this.options
     const { steps, widestInterval } = this.#samples
     const profile: Profile = {
@@ -300,6 +323,7 @@ export class Measurement {
       handOverMs: this.#handOverMs.sort((a, b) => a - b),
       capacities: { cores: about.cores, ...(about.gpus.length > 0 && { nvdec: FIRST_NVDEC, compute: 1 }) },
       straggling: 1,
+      ...(await this.#sharing()),
       fitted: [],
       steps,
     }

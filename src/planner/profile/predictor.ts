@@ -13,7 +13,14 @@ import type { Arrangement, Demand, Load, Machine, Placing, Prediction, Predictor
 import { engineOf, threadsOf } from './keys.ts'
 import { networkReader, threadsOfFile } from './networks.ts'
 import type { Profile } from './schema.ts'
-import { type KnownStep, KnownSteps, ProfiledService, resourceOf, stretchesOf } from './service.ts'
+import {
+  type KnownStep,
+  KnownSteps,
+  leastLargest,
+  ProfiledService,
+  resourceOf,
+  stretchesOf,
+} from './service.ts'
 
 /** What is shared on each GPU; all else of a profile's capacities is the host's. */
 const OF_GPUS = new Set(['nvdec', 'compute'])
@@ -202,6 +209,7 @@ export class ProfilePredictor implements Predictor {
       host: pick(hostPrefix),
       leastMs: Float64Array.from(clips, (count, request) => {
         const part = Math.max(...segmentSizes(count, segments))
+        if (own.team) return leastLargest(this.profile, count) * known.times.least(count)
         return alone ? ofRequest(part, request) : known.times.least(part)
       }),
     }

@@ -71,6 +71,15 @@ export const profileSchema = v.object({
   capacities: v.record(v.string(), positive('a capacity')),
   /** How many times longer calls on the host take where one of several threads has to share its cores. */
   straggling: v.pipe(v.number(), v.finite(), v.minValue(1)),
+  /** Of a loader whose threads may share a video's clips. */
+  sharing: v.optional(
+    v.object({
+      /** What a thread needs for a piece of another's video beyond the decoding. */
+      extraMs: milliseconds,
+      /** By clips of a video: examples of how the work divides into pieces, the largest first. */
+      pieces: v.array(v.object({ clips: count, shares: v.array(v.array(share)) })),
+    }),
+  ),
   /** How far simulations with these figures are from the runs that they were fitted to: predicted over measured, less 1. */
   fitted: v.array(
     v.object({

@@ -79,6 +79,9 @@ export class ProfiledService implements ServiceModel {
     readonly options: ServiceOptions,
   ) {
     const { plan, settings, requests } = options
+    const sharing = plan.instances.find(({ team }) => team)
+    if (sharing && !profile.sharing)
+      throw new NotMeasured(`${sharing.name}: it was not measured how its threads share a video's clips`)
     this.#known = plan.instances.map(instance =>
       Array.from({ length: instance.workers }, (_, worker) => {
         const threads = threadsOf(instance, plan.steps[instance.step]!.kind, settings)
@@ -126,8 +129,33 @@ export class ProfiledService implements ServiceModel {
 
   stretches(call: Call): Stretch[] {
     const known = this.#of(call.instance, call.worker)
-    return stretchesOf(known, this.ms(call) * this.#longer(call, known), call.instance.device, this.profile)
+    const { part = 1, helping = false } = call
+    const ms = this.ms(call) * this.#longer(call, known) * part
+    const extraMs = helping ? (this.profile.sharing?.extraMs ?? 0) : 0
+    return stretchesOf(known, ms + extraMs, call.instance.device, this.profile)
   }
+
+  pieces({ step }: Instance, request: number, clips: number): readonly number[] {
+    const examples = nearestPieces(this.profile, clips)
+    const { seed } = this.options.settings
+    return examples[Math.floor(drawOf(seed + PIECES, step, request) * examples.length)] ?? []
+  }
+}
+
+/** Tells what is drawn of pieces from what is drawn of times. */
+const PIECES = 1 << 20
+
+/** Examples of how so many clips divide into pieces; none for a single clip. */
+function nearestPieces({ sharing }: Profile, clips: number): readonly (readonly number[])[] {
+  if (clips < 2 || !sharing) return []
+  const off = (known: { clips: number }) => Math.abs(Math.log(known.clips / clips))
+  return sharing.pieces.toSorted((a, b) => off(a) - off(b))[0]?.shares ?? []
+}
+
+/** The least share of a call that its largest piece has, however many clips it is of: 1 for a single clip. */
+export function leastLargest(profile: Profile, clips: number): number {
+  const examples = nearestPieces(profile, clips)
+  return Math.min(1, ...examples.map(shares => shares[0] ?? 1))
 }
 
 /**

@@ -113,7 +113,19 @@ export function usableSpace(
       NotMeasured,
   )
   if (silent) unknown.push('decoders on the host beside those of a GPU')
-  const within = silent ? { ...limits, cpuDecoders: [0] } : limits
+  const shared = limits.shareClips.includes(true)
+    ? usable.flatMap(structure => {
+        const inFlight = all.lists[structure]!.loading.findIndex(({ shareClips }) => shareClips)
+        return inFlight < 0 ? [] : [all.arrangement(all.simplest(structure, { inFlight, cpuDecoders: 0 }))]
+      })
+    : []
+  const apart = shared.some(arrangement => refusal(arrangement) instanceof NotMeasured)
+  if (apart) unknown.push('threads of a loader that share a video')
+  const within = {
+    ...limits,
+    ...(silent && { cpuDecoders: [0] }),
+    ...(apart && { shareClips: [false] }),
+  }
   return {
     space: new Space(
       template,

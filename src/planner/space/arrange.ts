@@ -10,6 +10,7 @@ export interface Decided {
   /** By step: the device of each instance. */
   devices: readonly (readonly number[])[]
   inFlight?: number
+  shareClips?: boolean
   cpuDecoders?: number
   batch: number
   delayMs: number
@@ -36,7 +37,7 @@ function slotsOf(
 }
 
 function stepOf(decided: Decided, index: number): StepInput {
-  const { structure, devices, queues, inFlight, cpuDecoders } = decided
+  const { structure, devices, queues, inFlight, shareClips = false, cpuDecoders } = decided
   const step = structure.steps[index]!
   const { model, name, options, slots, segments } = step
   const readers = structure.steps.flatMap(({ sources }, reader) => (sources.includes(index) ? [reader] : []))
@@ -62,6 +63,7 @@ function stepOf(decided: Decided, index: number): StepInput {
     ...options,
     ...(index === 0 && inFlight !== undefined && { in_flight: inFlight }),
     ...(index === 0 && cpuDecoders !== undefined && { cpu_decoders: cpuDecoders }),
+    ...(index === 0 && shareClips && { share_clips: true }),
     ...(readers.length > 0 && { num_shared_tensors: Math.max(slots ?? 0, slotsOf(decided, index, readers)) }),
     ...(segments > 1 && { num_segments: segments }),
   }

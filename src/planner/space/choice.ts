@@ -5,6 +5,7 @@ export interface Choice {
   cpu?: number
   /** By GPU, so far: instances of the steps on GPUs. They are alike, so these never rise. */
   roles: readonly number[]
+  /** How many videos a loader on a GPU decodes at once, and whether its threads share their clips. */
   inFlight?: number
   cpuDecoders?: number
   batch?: number

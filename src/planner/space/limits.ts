@@ -9,6 +9,11 @@ export interface Limits {
   /** Videos that a loader on a GPU decodes at once, and threads beside them that decode on the host. */
   inFlight: readonly number[]
   cpuDecoders: readonly number[]
+  /** Whether threads of a loader on a GPU may share a video's clips. */
+  shareClips: readonly boolean[]
+  /** Decoders on a GPU, and decoders on the host, of all loaders together: more were never seen at once. */
+  mostInFlight?: number
+  mostCpuDecoders?: number
   batches: readonly number[]
   delaysMs: readonly number[]
   /** Where loaders and networks may run, on a host with GPUs; other steps stay where the file has them. */
@@ -35,6 +40,9 @@ export const usualLimits = (gpus: readonly number[], cores: number): Limits => (
     .sort((a, b) => a - b),
   inFlight: [8, 16, 32],
   cpuDecoders: [...new Set([0, cores >> 2, cores >> 1, cores - 2])].filter(n => n >= 0).sort((a, b) => a - b),
+  shareClips: [false, true],
+  mostInFlight: 32,
+  mostCpuDecoders: cores,
   batches: [1, 2, 4, 8],
   delaysMs: [0, 2, 5, 20],
   loadersOn: ['gpu', 'cpu'],

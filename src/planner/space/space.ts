@@ -23,6 +23,12 @@ function multisets(things: number, chosen: number): number {
   return Math.round(ways)
 }
 
+/** What the threads of a loader are told. */
+interface Loading {
+  inFlight?: number
+  shareClips?: boolean
+}
+
 /** What may be chosen in a structure. */
 interface Lists {
   structure: Structure
@@ -31,7 +37,7 @@ interface Lists {
   cpu: number[][]
   onGpus: number[]
   roles: number[][]
-  inFlight: readonly (number | undefined)[]
+  loading: readonly Loading[]
   cpuDecoders: readonly (number | undefined)[]
   batches: readonly number[]
 }
@@ -50,7 +56,7 @@ export class Space {
   }
 
   #listsOf(structure: Structure): Lists {
-    const { replicas, cpuReplicas, inFlight, cpuDecoders, batches } = this.limits
+    const { replicas, cpuReplicas, cpuDecoders, batches } = this.limits
     const where = (place: 'gpu' | 'cpu') =>
       structure.steps.flatMap((step, s) => (step.place === place ? [s] : []))
     const [onCpu, onGpus] = [where('cpu'), where('gpu')]
@@ -62,10 +68,35 @@ export class Space {
       onGpus,
       // Much on a GPU first: what has room comes before what is tight.
       roles: product(onGpus.map(() => places(replicas + 1).reverse())),
-      inFlight: structure.decodes.inFlight ? inFlight : [undefined],
+      loading: structure.decodes.inFlight ? this.#loadings(structure) : [{}],
       cpuDecoders: structure.decodes.cpuDecoders ? cpuDecoders : [undefined],
       batches: structure.sorts ? joining(batches) : batching ? batches : [1],
     }
+  }
+
+  /** One clip cannot be shared. */
+  #loadings({ steps }: Structure): Loading[] {
+    const { inFlight, shareClips } = this.limits
+    const { num_clips_population: population } = steps[0]!.options
+    const several = !Array.isArray(population) || population.some(clips => Number(clips) > 1)
+    const sharing = several ? shareClips : [false]
+    return inFlight.flatMap(count =>
+      sharing.map(shares => ({ inFlight: count, ...(shares && { shareClips: true }) })),
+    )
+  }
+
+  /** Whether no more decode at once than limits allow, once it is said how many do. */
+  #fits(choice: Choice): boolean {
+    const { mostInFlight = Number.POSITIVE_INFINITY, mostCpuDecoders = Number.POSITIVE_INFINITY } =
+      this.limits
+    const { onGpus, roles, loading, cpuDecoders } = this.of(choice)
+    const at = onGpus.indexOf(0)
+    if (at < 0 || choice.inFlight === undefined) return true
+    const loaders = choice.roles.map(role => roles[role]![at]!)
+    const { inFlight = 0 } = loading[choice.inFlight]!
+    if (inFlight * Math.max(0, ...loaders) > mostInFlight) return false
+    const decoders = choice.cpuDecoders === undefined ? 0 : (cpuDecoders[choice.cpuDecoders] ?? 0)
+    return decoders * loaders.reduce((sum, count) => sum + count, 0) <= mostCpuDecoders
   }
 
   of({ structure }: Choice): Lists {
@@ -101,9 +132,13 @@ export class Space {
     if (choice.cpu === undefined) return places(lists.cpu.length).map(cpu => ({ ...choice, cpu }))
     if (choice.roles.length < this.gpus(choice)) return this.#withRole(choice, lists)
     const next = <K extends keyof Choice>(key: K, count: number) =>
-      choice[key] === undefined ? places(count).map(value => ({ ...choice, [key]: value })) : undefined
+      choice[key] === undefined
+        ? places(count)
+            .map(value => ({ ...choice, [key]: value }))
+            .filter(made => this.#fits(made))
+        : undefined
     return (
-      next('inFlight', lists.inFlight.length) ??
+      next('inFlight', lists.loading.length) ??
       next('cpuDecoders', lists.cpuDecoders.length) ??
       next('batch', lists.batches.length) ??
       // A batch of one waits for nothing.
@@ -139,7 +174,7 @@ export class Space {
 
   /** The plan of a choice in which all is decided. */
   arrangement(choice: Choice): Arrangement {
-    const { structure, onCpu, cpu, onGpus, roles, inFlight, cpuDecoders, batches } = this.of(choice)
+    const { structure, onCpu, cpu, onGpus, roles, loading, cpuDecoders, batches } = this.of(choice)
     const { gpus, delaysMs, queueSize } = this.limits
     const devices = structure.steps.map((_, s): number[] => {
       const onHost = onCpu.indexOf(s)
@@ -147,12 +182,12 @@ export class Space {
       const at = onGpus.indexOf(s)
       return choice.roles.flatMap((role, g) => new Array<number>(roles[role]![at]!).fill(gpus[g]!))
     })
-    const [flight, decoders] = [inFlight[choice.inFlight!], cpuDecoders[choice.cpuDecoders!]]
+    const decoders = cpuDecoders[choice.cpuDecoders!]
     const batch = batches[choice.batch!]!
     return arrange(this.template.head, {
       structure,
       devices,
-      ...(flight !== undefined && { inFlight: flight }),
+      ...loading[choice.inFlight!],
       ...(decoders !== undefined && { cpuDecoders: decoders }),
       batch,
       delayMs: batch === 1 ? 0 : delaysMs[choice.delay!]!,
@@ -180,12 +215,12 @@ export class Space {
   /** Plans in the space, at most: fewer are such that the program would run them. */
   get size(): number {
     return this.lists.reduce((sum, lists, structure) => {
-      const { cpu, roles, inFlight, cpuDecoders, batches } = lists
+      const { cpu, roles, loading, cpuDecoders, batches } = lists
       const gpus = this.gpus({ structure, roles: [] })
       const delays = batches.reduce((all, batch) => all + (batch === 1 ? 1 : this.limits.delaysMs.length), 0)
       const queues = gpus < 2 ? 1 : 1 + (this.limits.perGpuQueues ? 1 : 0) + this.limits.selectors.length
       const own =
-        cpu.length * multisets(roles.length, gpus) * inFlight.length * cpuDecoders.length * delays * queues
+        cpu.length * multisets(roles.length, gpus) * loading.length * cpuDecoders.length * delays * queues
       return sum + own
     }, 0)
   }
@@ -224,12 +259,12 @@ export class Space {
     return [
       ...near,
       ...settled,
-      ...others('inFlight', lists.inFlight.length),
+      ...others('inFlight', lists.loading.length),
       ...others('cpuDecoders', lists.cpuDecoders.length),
       ...batched,
       ...(lists.batches[choice.batch!] === 1 ? [] : others('delay', this.limits.delaysMs.length)),
       ...others('queues', this.queuesOf(choice).length),
-    ]
+    ].filter(made => this.#fits(made))
   }
 }
 

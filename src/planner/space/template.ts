@@ -31,8 +31,8 @@ export interface Template {
 }
 
 const OPTIONS_OF_PLANS: Readonly<Record<string, readonly string[]>> = {
-  loader: ['in_flight', 'cpu_decoders'],
-  'synthetic-loader': ['in_flight'],
+  loader: ['in_flight', 'cpu_decoders', 'share_clips'],
+  'synthetic-loader': ['in_flight', 'share_clips'],
 }
 
 const NO_OPTIONS = new Set(['model', 'name', 'inputs', 'queue_groups'])

@@ -3,7 +3,7 @@ import type { Item } from '../../queue/item.ts'
 import { Rng } from '../../rng.ts'
 import { drawWeighted } from '../../video/sampler.ts'
 import { clipEntries, weightsFit } from '../clip-options.ts'
-import type { Emit, StepContext, StepInstance, StepKind } from '../step.ts'
+import type { Emit, Piece, PieceFacts, StepContext, StepInstance, StepKind } from '../step.ts'
 import { Service, type ServiceOptions, serviceEntries } from './service.ts'
 
 const options = v.pipe(
@@ -14,6 +14,8 @@ const options = v.pipe(
     elements: v.optional(v.pipe(v.number(), v.integer(), v.minValue(1, 'elements must be at least 1')), 1),
     /** Videos that an instance takes at once, each on a thread of its own. */
     in_flight: v.optional(v.pipe(v.number(), v.integer(), v.minValue(1, 'in_flight must be at least 1')), 1),
+    /** Threads with nothing to do fill clips of videos that others of the instance have begun. */
+    share_clips: v.optional(v.boolean(), false),
     ...serviceEntries,
   }),
   weightsFit(),
@@ -33,6 +35,11 @@ export function clipsDrawn(
   return drawWeighted({ population, weights }, Rng.of(seed, 'clips', request))
 }
 
+const NOTHING_DECODED: PieceFacts = { framesNeeded: 0, framesDecoded: 0, decoder: 'synthetic' }
+
+const eachClip = (clips: number): Piece[] =>
+  Array.from({ length: clips }, (_, first) => ({ first, count: 1 }))
+
 class SyntheticLoader implements StepInstance {
   readonly #options: Options
   readonly #service: Service
@@ -42,16 +49,25 @@ class SyntheticLoader implements StepInstance {
     this.#service = new Service(this.#options as ServiceOptions, context.settings.seed, context.step)
   }
 
-  run(items: readonly Item[], emit: Emit): void {
+  async run(items: readonly Item[], emit: Emit): Promise<void> {
     for (const item of items) {
       const share = item.shares[0]!
       const clips = clipsDrawn(this.#options, this.context.settings.seed, share.request)
       const out: Item = { shares: [{ ...share, clips }], ...this.context.allocate(clips), values: [] }
-      this.context.view(out, 0).fill(share.request)
-      this.#service.take(share.request, clips)
-      this.context.note(share.request, { clips, framesNeeded: 0, framesDecoded: 0, decoder: 'synthetic' })
+      const { team } = this.context
+      if (team) await team.share(out, eachClip(clips), piece => this.help(out, piece))
+      else await this.help(out, { first: 0, count: clips })
+      this.context.note(share.request, { clips, ...NOTHING_DECODED })
       emit(out)
     }
+  }
+
+  async help(out: Item, { first, count }: Piece): Promise<PieceFacts> {
+    const { request, clips } = out.shares[0]!
+    const { elements } = this.#options
+    this.context.view(out, 0).fill(request, first * elements, (first + count) * elements)
+    this.#service.take(request, clips, count / clips)
+    return NOTHING_DECODED
   }
 }
 
@@ -61,8 +77,13 @@ export const syntheticLoader: StepKind = {
   options,
   needsVideos: false,
   shape(given) {
-    const { num_clips_population: population, elements, in_flight: workers } = given as Options
-    return { outputs: [{ shape: [Math.max(...population), elements], type: 'f32' }], workers }
+    const {
+      num_clips_population: population,
+      elements,
+      in_flight: workers,
+      share_clips: team,
+    } = given as Options
+    return { outputs: [{ shape: [Math.max(...population), elements], type: 'f32' }], workers, team }
   },
   create: context => new SyntheticLoader(context),
 }

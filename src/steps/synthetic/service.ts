@@ -77,10 +77,13 @@ export class Service {
     readonly step: number,
   ) {}
 
-  /** @param request - the first of a call: the same request takes the same time in every run of the seed */
-  take(request: number, clips: number): void {
+  /**
+   * @param request - the first of a call: the same request takes the same time in every run of the seed
+   * @param part - the share of the call that is meant
+   */
+  take(request: number, clips: number, part = 1): void {
     const { busy } = this.options
-    const ns = 1e6 * serviceMs(this.options, this.seed, this.step, request, clips)
+    const ns = 1e6 * part * serviceMs(this.options, this.seed, this.step, request, clips)
     if (ns === 0) return
     const end = monotonicNs() + ns
     if (!busy && ns > WATCHED_NS) Atomics.wait(this.#never, 0, 0, (ns - WATCHED_NS) / 1e6)

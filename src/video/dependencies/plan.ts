@@ -1,4 +1,5 @@
 import type { Presentation } from '../presentation.ts'
+import type { Clip, ClipRun } from '../types.ts'
 
 /** The positions at which decoding can start, as far as is known. */
 export class Keyframes {
@@ -87,4 +88,24 @@ function merged(stretches: readonly Stretch[]): Stretch[] {
     else apart.push(stretch)
   }
   return apart
+}
+
+/** As `Video.runs` says. @param clips in presentation order */
+export function clipRuns(
+  { position }: Presentation,
+  keyframes: Keyframes,
+  clips: readonly Clip[],
+): ClipRun[] {
+  const runs: (ClipRun & { entry: number })[] = []
+  for (const [clip, { first, count }] of clips.entries()) {
+    const frames = position.slice(first, first + count)
+    const entry = keyframes.entryFor(frames[0]!)
+    const packets = Math.max(...frames) + 1 - entry
+    const last = runs.at(-1)
+    if (last?.entry === entry) {
+      last.count++
+      last.packets = Math.max(last.packets, packets)
+    } else runs.push({ first: clip, count: 1, packets, entry })
+  }
+  return runs.map(({ entry: _, ...run }) => run)
 }

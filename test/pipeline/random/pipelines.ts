@@ -99,7 +99,9 @@ export const randomRun: fc.Arbitrary<RandomRun> = fc
     population: fc.uniqueArray(fc.integer({ min: 1, max: 6 }), { minLength: 1, maxLength: 3 }),
     loaderService: service,
     networkService: service,
-    inFlight: fc.integer({ min: 1, max: 2 }),
+    inFlight: fc.integer({ min: 1, max: 3 }),
+    /** Whether the loader's threads fill each other's clips. */
+    shareClips: fc.boolean(),
     requests: fc.integer({ min: 1, max: 24 }),
     intervalMs: fc.constantFrom(0, 0, 0.05, 0.2),
     concurrency: fc.constantFrom(undefined, undefined, undefined, 1, 2, 5),
@@ -122,6 +124,7 @@ export const randomRun: fc.Arbitrary<RandomRun> = fc
         num_clips_weights: run.population.map(() => 1),
         service_ms: run.loaderService,
         in_flight: run.inFlight,
+        share_clips: run.shareClips,
         elements: 2,
         num_segments: run.loaderSegments,
       },

@@ -1,0 +1,25 @@
+import { CPU } from '../../steps/step.ts'
+import type { Arrangement } from '../types.ts'
+
+/** How videos are decoded: where, with the host's help or without, and whether threads share them. */
+export function decodingOf({ config }: Pick<Arrangement, 'config'>): string {
+  const { queue_groups: groups, cpu_decoders: decoders, share_clips: shares } = config.pipeline[0]!
+  const onGpu = groups.some(({ gpus }) => gpus?.some(gpu => gpu !== CPU))
+  return [onGpu, Number(decoders ?? 0) > 0, shares === true].join()
+}
+
+/**
+ * Places of the plans that run for real: the best of each way to decode, as predictions of one way err alike; then others.
+ * @param plans the best first
+ */
+export function entrantsOf(plans: readonly { arrangement: Arrangement }[], most: number): number[] {
+  const seen = new Set<string>()
+  const first: number[] = []
+  const others: number[] = []
+  for (const [place, { arrangement }] of plans.entries()) {
+    const way = decodingOf(arrangement)
+    ;(seen.has(way) ? others : first).push(place)
+    seen.add(way)
+  }
+  return [...first, ...others].slice(0, most).sort((a, b) => a - b)
+}
