@@ -7,7 +7,7 @@
  *         [--rnb dist/rnb] [--save] [-- FLAGS...]
  *
  * By default those for as many GPUs as the host has, with the demo's videos and network. A quarter of the videos in bulk
- * are warm-up. At a share of the rate, requests come for about `--seconds`; all shares are one run, with a pause between
+ * are warm-up, and as many requests come before the first share of the rate. At a share of the rate, requests come for about `--seconds`; all shares are one run, with a pause between
  * them, as starting one takes seconds on a GPU. What would begin after `--within` seconds is left out, and said to be. On a
  * GPU host without Bun, the compiled program runs it: `BUN_BE_BUN=1 rnb bench/configurations.ts --rnb $(which rnb) ...`.
  */
@@ -58,8 +58,8 @@ const RNB_NAMES: ReadonlyMap<string, string> = new Map([
 ])
 /** Requests at the start of each load that statistics leave out. */
 const WARMUP = 10
-/** Of those in bulk: while code is compiled, in seconds, a host with many threads is slower. */
-const BULK_WARMUP = 1 / 4
+/** Of those in bulk, and as many before the first load: while code is compiled, in seconds, a host with many threads is slower. */
+const warmUpOf = (videos: number): number => Math.round(videos / 4)
 /** Between one load and the next: queues become empty. */
 const PAUSE_NS = 5e8
 /** Fewer say little of a percentile. */
@@ -132,13 +132,19 @@ let versions: Record<string, string> = {}
 function measureLoads(config: string, capacity: number) {
   const trace = join(folder, 'arrivals.jsonl')
   const times: number[] = []
+  /** @returns of the first of them */
+  const add = (rate: number, videos: number, seed: number): number => {
+    const startNs = times.length === 0 ? 0 : times.at(-1)! + PAUSE_NS
+    const first = times.length
+    for (const ns of drawSchedule({ kind: 'poisson', meanIntervalMs: 1000 / rate }, { videos, seed }))
+      times.push(startNs + ns)
+    return first
+  }
+  add(Math.max(...loads) * capacity, warmUpOf(Number(options.videos)), loads.length)
   const phases = loads.map((load, seed) => {
     const rate = load * capacity
     const videos = WARMUP + Math.max(LEAST_REQUESTS, Math.round(rate * Number(options.seconds)))
-    const startNs = seed === 0 ? 0 : times.at(-1)! + PAUSE_NS
-    const first = times.length + WARMUP
-    for (const ns of drawSchedule({ kind: 'poisson', meanIntervalMs: 1000 / rate }, { videos, seed }))
-      times.push(startNs + ns)
+    const first = add(rate, videos, seed) + WARMUP
     return { load, offered_per_s: rate, first, end: times.length }
   })
   writeFileSync(trace, times.map(ns => `${JSON.stringify({ at_ms: ns / 1e6 })}\n`).join(''))
@@ -154,7 +160,7 @@ function measureLoads(config: string, capacity: number) {
 function measure(name: string) {
   const config = adapted(files.get(name)!)
   const videos = Number(options.videos)
-  const bulk = run(config, videos, Math.round(BULK_WARMUP * videos), '-mi', '0')
+  const bulk = run(config, videos, warmUpOf(videos), '-mi', '0')
   const labels = labelsOf(bulk)
   reference ??= labels
   versions = bulk.summary.versions

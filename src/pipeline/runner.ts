@@ -185,9 +185,8 @@ class Runner {
     try {
       for (;;) {
         this.#collectGarbage()
-        if (step.settle && this.#input.depth === 0)
-          await this.#trace.timed('settle', () => this.#watched('settle', () => step.settle!(emit)))
-        const items = this.#takeBatch()
+        await this.#settle(step, emit)
+        const items = await this.#takeBatch(step, emit)
         if (!items) break
         if (items.length === 0) await this.#helpOthers(step)
         else await this.#runBatch(step, items, emit)
@@ -198,6 +197,12 @@ class Runner {
     } catch (error) {
       if (!(error instanceof Stopped)) throw error
     }
+  }
+
+  /** While nothing waits: nobody knows when something will, and what is under way must not wait for it. */
+  async #settle(step: StepInstance, emit: (item: Item) => void): Promise<void> {
+    if (!step.settle || this.#input.depth > 0) return
+    await this.#trace.timed('settle', () => this.#watched('settle', () => step.settle!(emit)))
   }
 
   async #watched(call: Call, work: () => void | Promise<void>): Promise<void> {
@@ -221,19 +226,20 @@ class Runner {
    * An item as soon as there is one, with those that follow within the batch delay; undefined at the end, and none if
    * what was there goes no further, or if another thread asks for help.
    */
-  #takeBatch(): Item[] | undefined {
+  async #takeBatch(step: StepInstance, emit: (item: Item) => void): Promise<Item[] | undefined> {
     // On an interrupt, requests that nobody has begun stay where they are.
     if (this.instance.inQueue === 0 && this.#control.draining) return undefined
-    const first = this.#take(Number.POSITIVE_INFINITY, this.#team?.asked)
+    const first = this.#take(Number.POSITIVE_INFINITY, step.help && this.#team?.asked)
     if (!first) return undefined
     if (first.length === 0 || first.length >= this.#batch) return first
-    return this.#trace.timed('batch', () => this.#fill(first))
+    return await this.#trace.timed('batch', () => this.#fill(first, step, emit))
   }
 
   /** Adds to the items of a batch what follows within the delay; undefined if the run was stopped. */
-  #fill(items: Item[]): Item[] | undefined {
+  async #fill(items: Item[], step: StepInstance, emit: (item: Item) => void): Promise<Item[] | undefined> {
     const deadlineNs = monotonicNs() + this.#delayNs
     while (items.length < this.#batch) {
+      await this.#settle(step, emit)
       const more = this.#take(deadlineNs)
       if (!more) return this.#control.stopped === 0 ? items : undefined
       items.push(...more)

@@ -92,6 +92,7 @@ export class SimulatedWorker {
     if (items.length === 0) return items
     const deadline = clock.now + this.#delayNs
     while (items.length < this.instance.batch) {
+      if (this.#step.settle && this.#input.depth === 0) yield* this.#step.settle()
       const more = yield* this.#input.take(deadline)
       if (!more || more === 'elsewhere') break
       items.push(...this.#timely([more]))

@@ -124,6 +124,35 @@ test(`${FAULTS} random pipelines with a fault in one step: the run ends with its
   expect(crashed).toBeGreaterThan(FAULTS / 2)
 })
 
+test('what a step has under way does not wait for a batch that may never fill', async () => {
+  const run: RandomRun = {
+    pipeline: [
+      {
+        model: 'synthetic-loader',
+        num_clips_population: [1],
+        num_clips_weights: [1],
+        queue_groups: [{ gpus: [-1], out_queues: [0] }],
+      },
+      { model: 'synthetic-network', num_classes: 7, queue_groups: [{ gpus: [-1], in_queue: 0 }] },
+    ],
+    classes: 7,
+    requests: 9,
+    intervalMs: 0,
+    // The third is the first of a batch whose second comes when the first two are done.
+    concurrency: 3,
+    perGpuQueue: false,
+    queueSize: 9,
+    batch: 2,
+    delayMs: 3_600_000,
+    onFull: 'wait',
+    timeoutMs: Number.POSITIVE_INFINITY,
+    seed: 1,
+  }
+  const executed = await execute(run, pool, { step: 1, kind: 'hold', call: 'run', after: 0 })
+  expect(executed.ending).toEqual({ kind: 'finished' })
+  expectOutcomes(run, executed)
+})
+
 /** What is said of a thread that hangs in a call. */
 const HANGING: Record<Faulty, RegExp> = {
   create: /^it hangs: being created for 1\.\d s, and 1 s is the most \(--stall-ms\)$/,
