@@ -33,6 +33,9 @@ export interface Sizes {
   threads?: readonly number[]
 }
 
+/** Of a crowd on a GPU: each of its threads compiles its code anew, and is slower until then. */
+const GPU_CROWD_S = 6
+
 /** A batch waits for its last video, however long that takes to load. */
 const UNTIL_FULL_MS = 10_000
 const QUEUE = 4096
@@ -202,15 +205,17 @@ function crowdsOf(
       arrangement: base(crowd, 1, loading(crowd)),
       concurrency: crowd,
       isolates: false,
-      seconds: 3,
+      seconds: decodesOnGpu(file) ? GPU_CROWD_S : 3,
       rank: 1,
     }),
   )
   const most = Math.max(1, ...crowds)
   if (most === 1 || !decodesOnGpu(file)) return crowded
+  // Few threads: each compiles its code anew.
+  const few = Math.max(2, Math.min(...crowds))
   const sharing: Experiment = {
-    name: `${name}-sharing-${most}`,
-    arrangement: base(most, 1, { ...loading(most), share_clips: true }),
+    name: `${name}-sharing-${few}`,
+    arrangement: base(few, 1, { ...loading(few), share_clips: true }),
     concurrency: 1,
     isolates: false,
     seconds: 4,

@@ -54,8 +54,8 @@ export function figuresOf(
   return seconds > 0 ? { videosPerS: (sorted.length - 1) / seconds, p50Ms: middle, callMs } : undefined
 }
 
-/** Of a run: simulating more of it would only take longer. */
-const MOST_SIMULATED = 600
+/** Of a run: with fewer, the longest calls come too rarely to tell, and with more it would only take longer. */
+const MOST_SIMULATED = 2000
 /** ... of which so many are enough for queues to fill. */
 const MOST_WARM_UP = 300
 
@@ -115,10 +115,9 @@ export function parametersOf(profile: Profile): Parameter[] {
   return [
     // Two threads of one core are at least as good as one.
     ...capacity('cores', profile.about.cores / 2, profile.about.cores),
-    ...(steps.some(({ width }) => width > 1) ? [held(profile, 'straggling', 1, MOST_STRAGGLING)] : []),
+    ...(steps.some(({ width }) => width > 1) ? [straggling(profile)] : []),
     ...capacity('nvdec', 0.5, 64),
     ...(uses('nvdec') ? [nvdecShare(profile)] : []),
-    ...(profile.sharing ? [held(profile.sharing, 'extraMs', 0.01, 50)] : []),
   ]
 }
 
@@ -142,34 +141,37 @@ function nvdecShare({ capacities, steps }: Profile): Parameter {
 
 const MOST_STRAGGLING = 5
 
-/** Of something that holds more than numbers. */
-function held<K extends string>(
-  holder: { [key in K]: number },
-  name: K,
-  low: number,
-  high: number,
-): Parameter {
+/** Of the profile itself, which holds more than numbers. */
+function straggling(profile: Profile): Parameter {
   const of = {
-    get [name]() {
-      return holder[name]
+    get straggling() {
+      return profile.straggling
     },
-    set [name](value: number) {
-      holder[name] = value as (typeof holder)[K]
+    set straggling(value) {
+      profile.straggling = value
     },
   }
-  return { low, high, of, name }
+  return { low: 1, high: MOST_STRAGGLING, of, name: 'straggling' }
 }
 
 const GOLDEN = (Math.sqrt(5) - 1) / 2
 const STEPS = 12
 const SWEEPS = 3
+/** In the last sweep: around what was found, so far and in so many steps. */
+const NEAR = 1.6
+const NEAR_STEPS = 7
 
 /** Looks for the least value of a function between two numbers, on a scale of ratios, by golden sections (Kiefer 1953). */
-export function goldenSection(low: number, high: number, of: (value: number) => number): number {
+export function goldenSection(
+  low: number,
+  high: number,
+  of: (value: number) => number,
+  steps = STEPS,
+): number {
   let [a, b] = [Math.log(low), Math.log(high)]
   let [c, d] = [b - GOLDEN * (b - a), a + GOLDEN * (b - a)]
   let [atC, atD] = [of(Math.exp(c)), of(Math.exp(d))]
-  for (let step = 0; step < STEPS; step++) {
+  for (let step = 0; step < steps; step++) {
     if (atC <= atD) {
       ;[b, d, atD] = [d, c, atC]
       c = b - GOLDEN * (b - a)
@@ -215,7 +217,10 @@ export function fit(
         of[name] = value
         return distance(profile, crowds, predict)
       }
-      const found = goldenSection(low, high, at)
+      const found =
+        sweep < SWEEPS - 1
+          ? goldenSection(low, high, at)
+          : goldenSection(Math.max(low, before / NEAR), Math.min(high, before * NEAR), at, NEAR_STEPS)
       const now = at(found)
       if (now < best) best = now
       else of[name] = before

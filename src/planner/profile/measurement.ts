@@ -23,11 +23,11 @@ import {
   simulatedFigures,
 } from './fit.ts'
 import { networkReader, threadsOfFile } from './networks.ts'
-import { piecesOf } from './pieces.ts'
 import { ProfilePredictor } from './predictor.ts'
 import { type ObservedRun, observe, readResults } from './read-run.ts'
 import { type Planned, Samples, threadKeys } from './samples.ts'
 import type { Profile } from './schema.ts'
+import { piecesOf, SharedWork } from './sharing.ts'
 
 /** Who runs the program: `src/sweep/runner.ts`. */
 export interface ProfileRunner {
@@ -73,9 +73,6 @@ const HARDLY_BUSY = new Set(['aggregator', 'batcher'])
 /** Decoders of a GPU before it is known how much they carry. */
 const FIRST_NVDEC = 7
 
-/** What it takes to help, before that is fitted: a video is opened once more. */
-const FIRST_EXTRA_MS = 1
-
 /** A run of an experiment: as long as it is meant to be, or short. */
 export interface Run {
   experiment: Experiment
@@ -99,6 +96,7 @@ export class Measurement {
   readonly #samples = new Samples()
   readonly #handOverMs: number[] = []
   readonly #crowds: Crowd[] = []
+  readonly #sharedWork = new SharedWork()
   readonly #most = new Map<number, number>()
   readonly #videos: ReadonlyMap<string, number>
   readonly #plans = new Map<Experiment, Planned>()
@@ -254,7 +252,10 @@ export class Measurement {
     const { name, arrangement, concurrency } = experiment
     const { results } = run
     const times = new Map<string, number[]>()
-    for (const { step, engine, ms } of run.calls) {
+    const shares = arrangement.config.pipeline[0]!.share_clips === true
+    for (const call of run.calls) {
+      const { step, engine, ms } = call
+      if (shares) this.#sharedWork.take(call, true)
       const calls = callsOf(step, engine)
       if (calls === undefined) continue
       const known = times.get(calls) ?? []
@@ -283,6 +284,7 @@ export class Measurement {
     const videoOf = new Map(results.map(({ id, video }) => [id, this.#videos.get(video)]))
     for (const call of calls) {
       if (only && !only.includes(call.step)) continue
+      this.#sharedWork.take(call, false)
       this.#samples.take(planned, call, call.request === undefined ? undefined : videoOf.get(call.request))
     }
   }
@@ -301,7 +303,7 @@ export class Measurement {
     const experiment = [...this.#plans.keys()].find(({ name }) => name === shared.name)!
     const { options } = this.#planned(experiment).plan.instances[0]!
     const pieces = await piecesOf(this.options.videos, options as unknown as ClipOptions)
-    return { sharing: { extraMs: FIRST_EXTRA_MS, pieces } }
+    return { sharing: { extraMs: this.#sharedWork.extraMs(pieces), pieces } }
   }
 
   async profile(left: readonly string[]): Promise<Profile> {

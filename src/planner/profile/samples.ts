@@ -3,7 +3,7 @@ import { mean, meanInterval } from '../../results/statistics.ts'
 import { CPU, type RunSettings } from '../../steps/step.ts'
 import { type Engine, engineOf, stepKey, threadsOf } from './keys.ts'
 import type { ObservedCall } from './read-run.ts'
-import type { ProfiledStep, Spread } from './schema.ts'
+import type { ProfiledCalls, ProfiledStep, Spread } from './schema.ts'
 
 /** A pipeline as the program would run it. */
 export interface Planned {
@@ -16,9 +16,11 @@ const RARE = 0.05
 /** As in `src/steps/gpu-network.ts`: while one batch is computed, the one before is read back. */
 const GPU_BATCHES_AHEAD = 2
 /** Share of a call on a GPU's decoders that is theirs, before that is fitted. */
-const FIRST_NVDEC_SHARE = 0.5
+const FIRST_NVDEC_SHARE = 0.15
 /** Fewer calls say little of a mean. */
 const LEAST_CALLS = 5
+/** Sizes that are known so well stand for one that was hardly seen, between them or beside. */
+const ENOUGH_SIZES = 2
 
 /** Calls of a step, in the order in which they came. */
 interface Gathered {
@@ -133,7 +135,10 @@ export class Samples {
       ...hostWidthOf(of),
       ahead: of.ahead,
       shares: sharesOf(of),
-      calls: [...of.calls.values()].map(call => ({ ...call, ms: call.ms.toSorted((a, b) => a - b) })),
+      calls: wellSeen([...of.calls.values()]).map(call => ({
+        ...call,
+        ms: call.ms.toSorted((a, b) => a - b),
+      })),
       ...spreadOf(of, this.#rounds.get(at)),
     }))
   }
@@ -163,6 +168,14 @@ function sharesOf({ engine, kind, busy }: Gathered): ProfiledStep['shares'] {
  */
 const hostWidthOf = ({ engine, kind, withCpu: { ms, cpuMs } }: Gathered): { hostWidth?: number } =>
   engine === 'gpu' && kind === 'loader' && cpuMs > 0 ? { hostWidth: Math.min(1, cpuMs / ms) } : {}
+
+/** Calls without sizes of which there are few: one call may have taken whatever it had to wait for. */
+function wellSeen(calls: readonly ProfiledCalls[]): readonly ProfiledCalls[] {
+  const counts = new Map<number, number>()
+  for (const { clips, ms } of calls) counts.set(clips, (counts.get(clips) ?? 0) + ms.length)
+  const known = new Set([...counts].flatMap(([clips, count]) => (count >= LEAST_CALLS ? [clips] : [])))
+  return known.size < ENOUGH_SIZES ? calls : calls.filter(({ clips }) => known.has(clips))
+}
 
 /** How much longer calls take that go round many threads than those of one thread. */
 function spreadOf({ calls }: Gathered, round: Round | undefined): { spread?: Spread } {

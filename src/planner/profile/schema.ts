@@ -74,7 +74,7 @@ export const profileSchema = v.object({
   /** Of a loader whose threads may share a video's clips. */
   sharing: v.optional(
     v.object({
-      /** What a thread needs for a piece of another's video beyond the decoding. */
+      /** What a thread of the host does for a piece of another's video beyond the decoding. */
       extraMs: milliseconds,
       /** By clips of a video: examples of how the work divides into pieces, the largest first. */
       pieces: v.array(v.object({ clips: count, shares: v.array(v.array(share)) })),

@@ -2,7 +2,7 @@ import { drawVideos } from '../../client/videos.ts'
 import type { Instance, Plan } from '../../pipeline/plan.ts'
 import { slownessOf } from '../../simulator/resources.ts'
 import type { Call, ServiceModel, Stretch } from '../../simulator/service.ts'
-import type { Device, RunSettings } from '../../steps/step.ts'
+import { CPU, type Device, type RunSettings } from '../../steps/step.ts'
 import { clipsDrawn } from '../../steps/synthetic/loader.ts'
 import { NotMeasured } from '../not-measured.ts'
 import { type Engine, engineOf, stepKey, threadsOf } from './keys.ts'
@@ -131,8 +131,9 @@ export class ProfiledService implements ServiceModel {
     const known = this.#of(call.instance, call.worker)
     const { part = 1, helping = false } = call
     const ms = this.ms(call) * this.#longer(call, known) * part
-    const extraMs = helping ? (this.profile.sharing?.extraMs ?? 0) : 0
-    return stretchesOf(known, ms + extraMs, call.instance.device, this.profile)
+    const own = stretchesOf(known, ms, call.instance.device, this.profile)
+    const { extraMs = 0 } = this.profile.sharing ?? {}
+    return helping && extraMs > 0 ? [{ ms: extraMs, resource: resourceOf('cores', CPU) }, ...own] : own
   }
 
   pieces({ step }: Instance, request: number, clips: number): readonly number[] {
