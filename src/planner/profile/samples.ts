@@ -4,6 +4,7 @@ import { CPU, type RunSettings } from '../../steps/step.ts'
 import { type Engine, engineOf, stepKey, threadsOf } from './keys.ts'
 import type { ObservedCall } from './read-run.ts'
 import type { ProfiledCalls, ProfiledStep, Spread } from './schema.ts'
+import { CallTimes } from './times.ts'
 
 /** A pipeline as the program would run it. */
 export interface Planned {
@@ -19,8 +20,8 @@ const GPU_BATCHES_AHEAD = 2
 const FIRST_NVDEC_SHARE = 0.15
 /** Fewer calls say little of a mean. */
 const LEAST_CALLS = 5
-/** Sizes that are known so well stand for one that was hardly seen, between them or beside. */
-const ENOUGH_SIZES = 2
+/** Times what well-seen sizes say: calls of a size that was hardly seen have waited for something if they took longer. */
+const BEYOND = 3
 
 /** Calls of a step, in the order in which they came. */
 interface Gathered {
@@ -135,10 +136,9 @@ export class Samples {
       ...hostWidthOf(of),
       ahead: of.ahead,
       shares: sharesOf(of),
-      calls: wellSeen([...of.calls.values()]).map(call => ({
-        ...call,
-        ms: call.ms.toSorted((a, b) => a - b),
-      })),
+      calls: plausible(
+        [...of.calls.values()].map(call => ({ ...call, ms: call.ms.toSorted((a, b) => a - b) })),
+      ),
       ...spreadOf(of, this.#rounds.get(at)),
     }))
   }
@@ -169,12 +169,15 @@ function sharesOf({ engine, kind, busy }: Gathered): ProfiledStep['shares'] {
 const hostWidthOf = ({ engine, kind, withCpu: { ms, cpuMs } }: Gathered): { hostWidth?: number } =>
   engine === 'gpu' && kind === 'loader' && cpuMs > 0 ? { hostWidth: Math.min(1, cpuMs / ms) } : {}
 
-/** Calls without sizes of which there are few: one call may have taken whatever it had to wait for. */
-function wellSeen(calls: readonly ProfiledCalls[]): readonly ProfiledCalls[] {
+/** Calls without those of sizes that were hardly seen, and took far longer than others tell. */
+function plausible(calls: ProfiledCalls[]): ProfiledCalls[] {
   const counts = new Map<number, number>()
   for (const { clips, ms } of calls) counts.set(clips, (counts.get(clips) ?? 0) + ms.length)
-  const known = new Set([...counts].flatMap(([clips, count]) => (count >= LEAST_CALLS ? [clips] : [])))
-  return known.size < ENOUGH_SIZES ? calls : calls.filter(({ clips }) => known.has(clips))
+  const wellSeen = ({ clips }: ProfiledCalls) => counts.get(clips)! >= LEAST_CALLS
+  const known = calls.filter(wellSeen)
+  if (known.length === 0 || known.length === calls.length) return calls
+  const times = new CallTimes(known)
+  return calls.filter(call => wellSeen(call) || mean(call.ms) <= BEYOND * times.ms(call.clips, 0.5))
 }
 
 /** How much longer calls take that go round many threads than those of one thread. */
