@@ -1,6 +1,7 @@
 import { expect, test } from 'bun:test'
+import { join } from 'node:path'
 import type { ResultLine } from '../../src/results/schema.ts'
-import { loader, network, pipeline, run } from './rnb.ts'
+import { listOf, loader, network, pipeline, run, sharedVideos } from './rnb.ts'
 
 const SAME = 1e-5
 
@@ -55,6 +56,52 @@ test('neither batches nor more instances change what comes out', async () => {
   expectSame(one.results, batched.results)
   expectSame(one.results, replicated.results)
 })
+
+test('who decodes which clip changes nothing', async () => {
+  // Keyframes lie within these, so that there are pieces to share.
+  const several = { num_clips_population: [1, 4], num_clips_weights: [1, 3], in_flight: 4 }
+  const [apart, shared] = [
+    await run(pipeline([loader(several), network()]), flags('--seed', '7', '-v', '16')),
+    await run(
+      pipeline([loader({ ...several, share_clips: true }), network()]),
+      flags('--seed', '7', '-v', '16'),
+    ),
+  ]
+  const without = (results: readonly ResultLine[]) => results.map(line => ({ ...line, frames_decoded: 0 }))
+  expectSame(without(apart.results), without(shared.results))
+  // A clip that goes over a keyframe needs pictures that belong to the next piece, too.
+  for (const [i, { frames_decoded: decoded }] of shared.results.entries())
+    expect(decoded).toBeGreaterThanOrEqual(apart.results[i]!.frames_decoded!)
+  expect(shared.summary.notes).toContainEqual(
+    expect.stringMatching(
+      /^step 0 \(loader\) on cpu, replica 0: of \d+ pieces .* threads took \d+ off others$/,
+    ),
+  )
+  expect(apart.summary.notes.join()).not.toContain('pieces')
+})
+
+test.skipIf(!sharedVideos)(
+  'a damaged video fails alike, whoever finds it, and the others do not',
+  async () => {
+    const names = [
+      'kinetics-340x256-h264.mp4',
+      'broken-bitflips.mp4',
+      'broken-truncated.mp4',
+      'kinetics-340x256-h264.mkv',
+    ]
+    const videos = listOf(names.map(name => join(sharedVideos!, name)))
+    const of = (share_clips: boolean) => {
+      const keys = { num_clips_population: [15], num_clips_weights: [1], in_flight: 4, share_clips }
+      return run(pipeline([loader(keys), network()], { video_root: videos }), flags('--seed', '2', '-v', '8'))
+    }
+    const [apart, shared] = [await of(false), await of(true)]
+    const errors = ({ errors: lines }: typeof apart) => lines.map(({ id, code }) => ({ id, code }))
+    expect(errors(shared)).toEqual(errors(apart))
+    expect(errors(shared).length).toBeGreaterThan(0)
+    expect(shared.results.map(({ id }) => id)).toEqual(apart.results.map(({ id }) => id))
+    expect(shared.results.length).toBeGreaterThan(0)
+  },
+)
 
 test('random weights come from the seed, and every output says so', async () => {
   const config = pipeline([loader(), network({ num_classes: 5 })], {

@@ -84,6 +84,24 @@ describe.skipIf(GPUS === 0)('pipelines on GPUs', () => {
     })
   })
 
+  test('threads on engines and on the host that share clips give what one thread does', async () => {
+    const pipeline = forTheseGpus([
+      {
+        model: 'loader',
+        queue_groups: [{ gpus: [0], out_queues: [0] }],
+        in_flight: 4,
+        cpu_decoders: 2,
+        share_clips: true,
+      },
+      { model: 'network', queue_groups: [{ gpus: [0], in_queue: 0 }] },
+    ])
+    const outcome = await runOnGpus(pipeline, FLAGS)
+    await expectSame(outcome)
+    expect(outcome.summary.notes).toContainEqual(
+      expect.stringMatching(/^step 0 \(loader\) on gpu 0, replica 0: of \d+ pieces of videos/),
+    )
+  })
+
   const across: Step[] = [
     { model: 'loader', queue_groups: [{ gpus: [0], out_queues: [0] }] },
     {

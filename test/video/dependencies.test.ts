@@ -4,7 +4,7 @@ import { Rng } from '../../src/rng.ts'
 import { ContainerDemuxer } from '../../src/video/container-demuxer.ts'
 import { dependentPackets, type PacketSource } from '../../src/video/dependencies/packets.ts'
 import { picture } from '../../src/video/dependencies/picture.ts'
-import { Keyframes } from '../../src/video/dependencies/plan.ts'
+import { clipRuns, Keyframes } from '../../src/video/dependencies/plan.ts'
 import { Presentation } from '../../src/video/presentation.ts'
 import type { Packet } from '../../src/video/types.ts'
 import { haveVideos, range, videosFolder } from './demux-shared.ts'
@@ -243,4 +243,46 @@ test('the same clips ask for the same packets each time', async () => {
   const wanted = range(0, source.presentation.frames).filter(() => rng.next() < 0.3)
   const first = await collect(dependentPackets(source, wanted))
   expect(await collect(dependentPackets(source, wanted))).toEqual(first)
+})
+
+describe('runs of clips', () => {
+  test('go with their keyframes, and say how many packets lie from there to the last frame', () => {
+    // I B P B  I B P B, as coded: I P B B  I P B B
+    const presentation = new Presentation([0, 2, 1, 3, 4, 6, 5, 7])
+    const keyframes = new Keyframes(presentation, position => position === 0 || position === 4)
+    const clips = [
+      { first: 0, count: 1 },
+      { first: 1, count: 2 },
+      { first: 3, count: 2 },
+      { first: 6, count: 1 },
+    ]
+    expect(clipRuns(presentation, keyframes, clips)).toEqual([
+      { first: 0, count: 3, packets: 5 },
+      { first: 3, count: 1, packets: 2 },
+    ])
+  })
+
+  test.skipIf(!haveVideos)(
+    'of real videos: decoded apart, they give the frames that all give together',
+    async () => {
+      for (const name of Object.keys(tables)) {
+        const table = tables[name]!
+        const index = indices(table)
+        const video = await new ContainerDemuxer().open(videosFolder + name)
+        const spacing = Math.floor(video.frames / 6)
+        if (spacing < 8) continue
+        const clips = range(0, 6).map(i => ({ first: i * spacing, count: 8 }))
+        const runs = video.runs(clips)
+        expect(runs.reduce((sum, { count }) => sum + count, 0)).toBe(clips.length)
+        for (const [i, { first, count }] of runs.entries()) {
+          expect(first).toBe(i === 0 ? 0 : runs[i - 1]!.first + runs[i - 1]!.count)
+          // All clips of a run, and no others, start at the keyframe that FFmpeg's flags give them.
+          const entryOf = (clip: number) => byDefinition(table, index, range(clips[clip]!.first, 8))[0]
+          for (const clip of range(first, count)) expect(entryOf(clip)).toBe(entryOf(first)!)
+          if (i > 0) expect(entryOf(first - 1)).not.toBe(entryOf(first))
+        }
+        video.close()
+      }
+    },
+  )
 })
