@@ -25,8 +25,8 @@ test('who runs for real: the best of each way to decode, then the next best', ()
   const shared = { share_clips: true, cpu_decoders: 4 }
   const plans = [shared, shared, shared, {}, { cpu_decoders: 0 }, { cpu_decoders: 2 }].map(plan)
   expect(entrantsOf(plans, 3)).toEqual([0, 3, 5])
-  expect(entrantsOf(plans, 4)).toEqual([0, 1, 3, 5])
-  expect(entrantsOf(plans, 9)).toEqual([0, 1, 2, 3, 4, 5])
+  expect(entrantsOf(plans, 4)).toEqual([0, 3, 5, 1])
+  expect(entrantsOf(plans, 9)).toEqual([0, 3, 5, 1, 2, 4])
   expect(entrantsOf(plans, 1)).toEqual([0])
 })
 

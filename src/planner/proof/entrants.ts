@@ -9,7 +9,7 @@ export function decodingOf({ config }: Pick<Arrangement, 'config'>): string {
 }
 
 /**
- * Places of the plans that run for real: the best of each way to decode, as predictions of one way err alike; then others.
+ * Places of the plans that run for real, in the order in which they do: the best of each way to decode, as predictions of one way err alike; then others.
  * @param plans the best first
  */
 export function entrantsOf(plans: readonly { arrangement: Arrangement }[], most: number): number[] {
@@ -21,5 +21,5 @@ export function entrantsOf(plans: readonly { arrangement: Arrangement }[], most:
     ;(seen.has(way) ? others : first).push(place)
     seen.add(way)
   }
-  return [...first, ...others].slice(0, most).sort((a, b) => a - b)
+  return [...first, ...others].slice(0, most)
 }
