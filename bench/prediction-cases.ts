@@ -7,6 +7,7 @@ export interface Case {
   networks?: number
   inFlight?: number
   cpuDecoders?: number
+  shareClips?: boolean
   batch?: number
   delayMs?: number
   slots?: number
@@ -41,8 +42,15 @@ const ON_CPU: readonly Case[] = [
 const ON_GPU: readonly Case[] = [
   { name: '1 loader of 16, 1 network', inFlight: 16 },
   { name: '1 loader of 16, batches of 4', inFlight: 16, batch: 4 },
+  { name: '1 loader of 16 that shares clips', inFlight: 16, shareClips: true },
   { name: '1 loader of 4, 1 network', inFlight: 4 },
   { name: '1 loader of 16 and 8 on the host', inFlight: 16, cpuDecoders: 8 },
+  {
+    name: '1 loader of 16 and 8 on the host that shares clips',
+    inFlight: 16,
+    cpuDecoders: 8,
+    shareClips: true,
+  },
   { name: '2 loaders of 8, 2 networks', loaders: 2, networks: 2, inFlight: 8 },
   { name: '1 loader of 8, 1 network', inFlight: 8 },
   { name: '1 loader of 16, batches of 8 within 20 ms', inFlight: 16, batch: 8, delayMs: 20 },
@@ -56,7 +64,7 @@ export const casesFor = (device: number): readonly Case[] => (device < 0 ? ON_CP
 
 /** The pipeline of a case. */
 export function pipelineOf(
-  { loaders = 1, networks = 1, inFlight = 1, cpuDecoders, slots = 64 }: Case,
+  { loaders = 1, networks = 1, inFlight = 1, cpuDecoders, shareClips = false, slots = 64 }: Case,
   { device, loader, network }: CaseOptions,
 ): PipelineFile {
   return {
@@ -67,6 +75,7 @@ export function pipelineOf(
         num_shared_tensors: slots,
         in_flight: inFlight,
         ...(cpuDecoders !== undefined && { cpu_decoders: cpuDecoders }),
+        ...(shareClips && { share_clips: true }),
         ...loader,
       },
       {

@@ -5,6 +5,7 @@ import type { Item } from '../queue/item.ts'
 import type { Ring } from '../queue/ring.ts'
 import { SharedNames, type SharedNamesHandle } from '../results/shared-names.ts'
 import type { Piece, PieceFacts, Team } from '../steps/step.ts'
+import { endOf, helps } from './helping.ts'
 import type { Instance } from './plan.ts'
 
 /** Names of decoders: their numbers are bits of a word. */
@@ -57,10 +58,7 @@ export interface TeamOptions {
   stopped(): Error
 }
 
-/**
- * One thread's place among those of an instance that do pieces of each other's work. Threads on a GPU's engines help all, the
- * others only their like: a decoder on the host would take longer for a piece than the engines for all of them.
- */
+/** One thread's place among those of an instance that do pieces of each other's work. */
 export class TeamMember implements Team {
   readonly #board: Board
   readonly #names: SharedNames
@@ -74,14 +72,10 @@ export class TeamMember implements Team {
     this.#board = new Board(handle.board)
     this.#names = new SharedNames(handle.names)
     this.#message = new Int32Array(handle.board.messageWords)
-    const { instance, worker } = options
-    this.#end = instance.decoders > 0 && worker >= instance.decoders ? 'last' : 'first'
+    this.#end = endOf(options.instance, options.worker)
   }
 
-  readonly #helps = (owner: number): boolean => {
-    const { instance, worker } = this.options
-    return owner !== worker && (worker < instance.decoders || owner >= instance.decoders)
-  }
+  readonly #helps = (owner: number): boolean => helps(this.options.instance, this.options.worker, owner)
 
   /** Whether another thread offers something to this one. */
   readonly asked = (): boolean => this.#board.open(this.#helps)

@@ -1,3 +1,4 @@
+import { endOf, helps } from '../pipeline/helping.ts'
 import type { Instance } from '../pipeline/plan.ts'
 import { type Body, type Clock, Waiters } from './clock.ts'
 
@@ -32,19 +33,10 @@ export class SimulatedTeam {
     readonly handOverNs?: () => number,
   ) {}
 
-  #last(worker: number): boolean {
-    return this.instance.decoders > 0 && worker >= this.instance.decoders
-  }
-
-  #helps(worker: number, owner: number): boolean {
-    const { decoders } = this.instance
-    return owner !== worker && (worker < decoders || owner >= decoders)
-  }
-
   /** Whether another thread offers something to this one. */
   asked(worker: number): boolean {
     for (const [owner, { first, end }] of this.#offers)
-      if (first < end && this.#helps(worker, owner)) return true
+      if (first < end && helps(this.instance, worker, owner)) return true
     return false
   }
 
@@ -61,12 +53,14 @@ export class SimulatedTeam {
 
   #next(offer: Offer, worker: number): number | undefined {
     if (offer.first >= offer.end) return undefined
-    return offer.shares[this.#last(worker) ? --offer.end : offer.first++]
+    return offer.shares[endOf(this.instance, worker) === 'last' ? --offer.end : offer.first++]
   }
 
   take(worker: number): TakenPiece | undefined {
     // The lowest thread's first, as on the board.
-    const owners = [...this.#offers.keys()].filter(owner => this.#helps(worker, owner)).sort((a, b) => a - b)
+    const owners = [...this.#offers.keys()]
+      .filter(owner => helps(this.instance, worker, owner))
+      .sort((a, b) => a - b)
     for (const owner of owners) {
       const offer = this.#offers.get(owner)!
       const share = this.#next(offer, worker)

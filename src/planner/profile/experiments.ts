@@ -1,5 +1,6 @@
 import type { GroupInput, StepInput } from '../../pipeline/schema.ts'
 import { CPU } from '../../steps/step.ts'
+import { drawsSeveral } from '../clips.ts'
 import type { Arrangement, PipelineFile } from '../types.ts'
 import { branchesOf } from './branches.ts'
 
@@ -185,12 +186,6 @@ function isolatedOf(
 const decodesOnGpu = ({ pipeline: [first] }: PipelineFile): boolean =>
   LOADERS.has(first!.model) && runsOnGpu(first!)
 
-/** Whether the first step may draw several clips of a video, which threads can share. */
-function drawsSeveral({ pipeline: [first] }: PipelineFile): boolean {
-  const { num_clips_population: population } = first!
-  return !Array.isArray(population) || population.some(clips => Number(clips) > 1)
-}
-
 /** Runs with many requests in flight, and one with as many threads for one request at a time. */
 function crowdsOf(
   name: string,
@@ -221,7 +216,7 @@ function crowdsOf(
     seconds: 4,
     rank: 1,
   }
-  if (drawsSeveral(file)) crowded.push(sharing)
+  if (drawsSeveral(file.pipeline[0]!)) crowded.push(sharing)
   const spread: Experiment = {
     name: `${name}-spread-${most}`,
     arrangement: base(most, 1, loading(most)),

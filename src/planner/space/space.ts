@@ -1,4 +1,5 @@
 import { CPU } from '../../steps/step.ts'
+import { drawsSeveral } from '../clips.ts'
 import type { Arrangement } from '../types.ts'
 import { arrange } from './arrange.ts'
 import type { Choice, Queues } from './choice.ts'
@@ -77,9 +78,7 @@ export class Space {
   /** One clip cannot be shared. */
   #loadings({ steps }: Structure): Loading[] {
     const { inFlight, shareClips } = this.limits
-    const { num_clips_population: population } = steps[0]!.options
-    const several = !Array.isArray(population) || population.some(clips => Number(clips) > 1)
-    const sharing = several ? shareClips : [false]
+    const sharing = drawsSeveral(steps[0]!.options) ? shareClips : [false]
     return inFlight.flatMap(count =>
       sharing.map(shares => ({ inFlight: count, ...(shares && { shareClips: true }) })),
     )
