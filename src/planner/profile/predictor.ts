@@ -185,15 +185,9 @@ export class ProfilePredictor implements Predictor {
     const add = (resource: string, ms: number) => {
       if (ms > 0) shared[resource] = (shared[resource] ?? 0) + ms
     }
-    for (const { ms, resource, width = 1, beside } of stretchesOf(
-      known,
-      threadMs,
-      own.device,
-      this.profile,
-    )) {
+    // What a call keeps busy beside its own resource slows others and not itself: it bounds nothing.
+    for (const { ms, resource, width = 1 } of stretchesOf(known, threadMs, own.device, this.profile))
       if (resource !== undefined) add(resource, ms * width)
-      if (beside) add(beside.resource, ms * beside.width)
-    }
     const pick = (prefix: string) =>
       Object.fromEntries(
         Object.entries(shared)
