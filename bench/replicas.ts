@@ -1,6 +1,7 @@
 /**
  * What more GPUs bring: videos per second in bulk of a pipeline on one GPU, and of the same with a replica of loader and
- * network on each, with queues for each GPU (-p) and with common ones. A quarter of the requests is warm-up.
+ * network on each, with queues for each GPU (-p) and with common ones. A quarter of the requests is warm-up. With two GPUs it takes some
+ * two minutes.
  *
  *     bun bench/replicas.ts --video-root DIR [--gpus 2] [--seconds 8] [--weights FILE] [--rnb dist/rnb] [--save]
  *
@@ -73,7 +74,10 @@ function run(
     env: { ...process.env, BUN_BE_BUN: undefined },
   })
   if (exitCode !== 0) throw new Error(`${load} on GPUs ${gpus}: exit ${exitCode}: ${stderr}`)
-  return JSON.parse(stdout.toString().trim().split('\n').at(-1)!) as SummaryLine
+  const summary = JSON.parse(stdout.toString().trim().split('\n').at(-1)!) as SummaryLine
+  // Of what is ended by a time limit, this is left.
+  console.error(`${load} on GPUs ${gpus.join()} ${flags.join(' ')}: ${rateOf(summary).toFixed(1)} videos/s`)
+  return summary
 }
 
 const rateOf = ({ throughput }: SummaryLine): number => throughput.videos_per_s ?? Number.NaN
