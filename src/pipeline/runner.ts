@@ -22,7 +22,7 @@ import type { Instance, PlannedQueue } from './plan.ts'
 import { keepShares, splitItem } from './segments.ts'
 import { type RunnerData, type SharedRun, STOP, type WorkerMessage } from './shared.ts'
 import { scoresOfShares } from './sink.ts'
-import { type Taken, TeamMember } from './team.ts'
+import { TeamMember } from './team.ts'
 
 export const queueWords = (queue: PlannedQueue): number =>
   itemWords(queue.maxShares, queue.maxTensors, queue.maxRank, queue.maxValues)
@@ -247,7 +247,7 @@ class Runner {
     return items
   }
 
-  /** The next item, or what is left of it that goes on; undefined at the end, or at the deadline, and none if there is something else to do. */
+  /** The next item, or what is left of it that goes on; undefined at the end, or at the deadline, and none if it would wait while there is something else to do. */
   #take(deadlineNs: number, elsewhere?: () => boolean): Item[] | undefined {
     const length = this.#input.take(this.#received, deadlineNs, elsewhere)
     if (length === ELSEWHERE) return []
@@ -331,15 +331,11 @@ class Runner {
     if (this.#trace.track) this.#note(this.#trace.track, shares, now)
   }
 
-  /** Does pieces of what other threads of the instance are making, as long as they offer any. */
+  /** Does a piece of what another thread of the instance is making, if one is still offered. */
   async #helpOthers(step: StepInstance): Promise<void> {
     const team = this.#team
-    if (!team || !step.help) return
-    for (let taken = team.take(); taken; taken = team.take())
-      await this.#helpWith(step.help.bind(step), team, taken)
-  }
-
-  async #helpWith(help: NonNullable<StepInstance['help']>, team: TeamMember, taken: Taken): Promise<void> {
+    const taken = step.help && team?.take()
+    if (!team || !taken) return
     const { out, piece } = taken
     const { request } = out.shares[0]!
     const now = monotonicNs()
@@ -349,7 +345,7 @@ class Runner {
     try {
       this.#memory.join(out)
       this.#work?.begin(request)
-      const facts = await help(out, piece)
+      const facts = await step.help!(out, piece)
       this.#memory.synchronize()
       team.finish(taken, facts, Math.round((threadCpuNs() - cpuBegin) / 1000))
     } catch (error) {

@@ -150,13 +150,15 @@ export class Ring {
    * Takes the oldest message, waiting for one. What `into` holds is undefined unless a message was taken.
    * @param into at least `wordsPerMessage` words.
    * @param deadlineNs of `monotonicNs`; passed already (0), it means not to wait.
-   * @param elsewhere whether there is something else to do, which comes first; it is asked before each look, and after `callTakers`.
+   * @param elsewhere whether there is something else to do for who would wait or leave; it is asked again after `callTakers`.
    * @returns the message's length in words (> 0), or CLOSED, STOPPED or TIMED_OUT, or ELSEWHERE.
    */
   take(into: Int32Array, deadlineNs = Number.POSITIVE_INFINITY, elsewhere?: () => boolean): number {
-    const attempt = elsewhere
-      ? () => (this.leaves(elsewhere) ? ELSEWHERE : this.attempt(into))
-      : () => this.attempt(into)
+    const attempt = () => {
+      const result = this.attempt(into)
+      if (result !== WOULD_BLOCK && result !== CLOSED) return result
+      return elsewhere?.() ? ELSEWHERE : result
+    }
     const result = attempt()
     return result === WOULD_BLOCK ? this.filled.wait(attempt, deadlineNs) : result
   }
@@ -218,13 +220,6 @@ export class Ring {
       const tail = Atomics.load(shared, TAIL)
       if (Atomics.load(shared, HEAD) === head) return closed && tail === head ? CLOSED : WOULD_BLOCK
     }
-  }
-
-  /** Whether a taker turns to something else: if it was woken for a message, another is. */
-  private leaves(elsewhere: () => boolean): boolean {
-    if (this.control.stopped !== 0 || !elsewhere()) return false
-    if (this.published(Atomics.load(this.words, HEAD))) this.filled.notify(1)
-    return true
   }
 
   private published(position: number): boolean {

@@ -51,21 +51,18 @@ export class SimulatedQueue {
     this.#filled.wakeAll()
   }
 
-  /** The oldest item; undefined at the deadline, and at the end; and `elsewhere` once that says that there is something else to do. */
+  /** The oldest item; where there is none, `elsewhere` once that says that there is something else to do; undefined at the deadline, and at the end. */
   *take(
     deadline = Number.POSITIVE_INFINITY,
     elsewhere?: () => boolean,
   ): Body<Item | 'elsewhere' | undefined> {
     for (;;) {
-      if (elsewhere?.()) {
-        if (this.depth > 0) this.#filled.wakeOne()
-        return 'elsewhere'
-      }
       const item = this.#items.shift()
       if (item) {
         this.#emptied.wakeOne()
         return item
       }
+      if (elsewhere?.()) return 'elsewhere'
       if (this.producers === 0 || deadline <= this.clock.now) return undefined
       this.#filled.join(deadline)
       yield

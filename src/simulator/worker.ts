@@ -179,14 +179,13 @@ export class SimulatedWorker {
   }
 
   *#helpOthers(): Body {
-    const team = this.#team
-    for (let taken = team?.take(this.worker); team && taken; taken = team.take(this.worker)) {
-      const { request, clips, share: part } = taken
-      const beginNs = this.world.clock.now
-      yield* this.#work({ request, items: 1, clips, part, helping: true })
-      this.world.busyNs[this.instance.id]! += this.world.clock.now - beginNs
-      team.finish(taken)
-    }
+    const taken = this.#team?.take(this.worker)
+    if (!taken) return
+    const { request, clips, share: part } = taken
+    const beginNs = this.world.clock.now
+    yield* this.#work({ request, items: 1, clips, part, helping: true })
+    this.world.busyNs[this.instance.id]! += this.world.clock.now - beginNs
+    this.#team!.finish(taken)
   }
 
   /** Its thread was busy with a call for so long. */
