@@ -185,8 +185,10 @@ class Runner {
     try {
       for (;;) {
         this.#collectGarbage()
-        await this.#settle(step, emit)
-        const items = await this.#takeBatch(step, emit)
+        if (step.settle && this.#input.depth === 0) await this.#settle(step, emit)
+        const taken = this.#takeBatch(step, emit)
+        // Most come at once: a promise for each would cost more than the rest of a short step.
+        const items = taken instanceof Promise ? await taken : taken
         if (!items) break
         if (items.length === 0) await this.#helpOthers(step)
         else await this.#runBatch(step, items, emit)
@@ -201,7 +203,6 @@ class Runner {
 
   /** While nothing waits: nobody knows when something will, and what is under way must not wait for it. */
   async #settle(step: StepInstance, emit: (item: Item) => void): Promise<void> {
-    if (!step.settle || this.#input.depth > 0) return
     await this.#trace.timed('settle', () => this.#watched('settle', () => step.settle!(emit)))
   }
 
@@ -226,20 +227,23 @@ class Runner {
    * An item as soon as there is one, with those that follow within the batch delay; undefined at the end, and none if
    * what was there goes no further, or if another thread asks for help.
    */
-  async #takeBatch(step: StepInstance, emit: (item: Item) => void): Promise<Item[] | undefined> {
+  #takeBatch(
+    step: StepInstance,
+    emit: (item: Item) => void,
+  ): Item[] | undefined | Promise<Item[] | undefined> {
     // On an interrupt, requests that nobody has begun stay where they are.
     if (this.instance.inQueue === 0 && this.#control.draining) return undefined
     const first = this.#take(Number.POSITIVE_INFINITY, step.help && this.#team?.asked)
     if (!first) return undefined
     if (first.length === 0 || first.length >= this.#batch) return first
-    return await this.#trace.timed('batch', () => this.#fill(first, step, emit))
+    return this.#trace.timed('batch', () => this.#fill(first, step, emit))
   }
 
   /** Adds to the items of a batch what follows within the delay; undefined if the run was stopped. */
   async #fill(items: Item[], step: StepInstance, emit: (item: Item) => void): Promise<Item[] | undefined> {
     const deadlineNs = monotonicNs() + this.#delayNs
     while (items.length < this.#batch) {
-      await this.#settle(step, emit)
+      if (step.settle && this.#input.depth === 0) await this.#settle(step, emit)
       const more = this.#take(deadlineNs)
       if (!more) return this.#control.stopped === 0 ? items : undefined
       items.push(...more)
@@ -247,7 +251,10 @@ class Runner {
     return items
   }
 
-  /** The next item, or what is left of it that goes on; undefined at the end, or at the deadline, and none if it would wait while there is something else to do. */
+  /**
+   * The next item, or what is left of it that goes on; undefined at the end, or at the deadline, and none if it would wait while
+   * there is something else to do.
+   */
   #take(deadlineNs: number, elsewhere?: () => boolean): Item[] | undefined {
     const length = this.#input.take(this.#received, deadlineNs, elsewhere)
     if (length === ELSEWHERE) return []

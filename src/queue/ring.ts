@@ -154,13 +154,10 @@ export class Ring {
    * @returns the message's length in words (> 0), or CLOSED, STOPPED or TIMED_OUT, or ELSEWHERE.
    */
   take(into: Int32Array, deadlineNs = Number.POSITIVE_INFINITY, elsewhere?: () => boolean): number {
-    const attempt = () => {
-      const result = this.attempt(into)
-      if (result !== WOULD_BLOCK && result !== CLOSED) return result
-      return elsewhere?.() ? ELSEWHERE : result
-    }
-    const result = attempt()
-    return result === WOULD_BLOCK ? this.filled.wait(attempt, deadlineNs) : result
+    const result = this.attemptOr(into, elsewhere)
+    return result === WOULD_BLOCK
+      ? this.filled.wait(() => this.attemptOr(into, elsewhere), deadlineNs)
+      : result
   }
 
   /** Has all who wait for a message ask again whether there is something else to do. */
@@ -193,6 +190,12 @@ export class Ring {
   /** The greatest depth that it had. */
   get highWater(): number {
     return Atomics.load(this.words, HIGH_WATER)
+  }
+
+  private attemptOr(into: Int32Array, elsewhere: (() => boolean) | undefined): number {
+    const result = this.attempt(into)
+    if (elsewhere === undefined || (result !== WOULD_BLOCK && result !== CLOSED)) return result
+    return elsewhere() ? ELSEWHERE : result
   }
 
   private attempt(into: Int32Array): number {

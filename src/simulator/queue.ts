@@ -51,7 +51,10 @@ export class SimulatedQueue {
     this.#filled.wakeAll()
   }
 
-  /** The oldest item; where there is none, `elsewhere` once that says that there is something else to do; undefined at the deadline, and at the end. */
+  /**
+   * The oldest item; where there is none, `elsewhere` once that says that there is something else to do; undefined at the deadline,
+   * and at the end.
+   */
   *take(
     deadline = Number.POSITIVE_INFINITY,
     elsewhere?: () => boolean,
