@@ -32,6 +32,13 @@ export function summaryOf({ config, batch, maxBatchDelayMs, perGpuQueue }: Arran
   return [...steps, perGpuQueue ? `${batches}, queues for each GPU` : batches].join('; ')
 }
 
+/** How videos are decoded: where, with the host's help or without, and whether threads share them. */
+export function decodingOf({ config }: Pick<Arrangement, 'config'>): string {
+  const { queue_groups: groups, cpu_decoders: decoders, share_clips: shares } = config.pipeline[0]!
+  const onGpu = groups.some(({ gpus }) => gpus?.some(gpu => gpu !== CPU))
+  return [onGpu, Number(decoders ?? 0) > 0, shares === true].join()
+}
+
 /** Text as one word of a shell's command line. */
 const word = (text: string): string =>
   /^[\w./:=@%+,-]+$/.test(text) ? text : `'${text.replaceAll("'", "'\\''")}'`

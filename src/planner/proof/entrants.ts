@@ -1,12 +1,5 @@
-import { CPU } from '../../steps/step.ts'
+import { decodingOf } from '../describe.ts'
 import type { Arrangement } from '../types.ts'
-
-/** How videos are decoded: where, with the host's help or without, and whether threads share them. */
-export function decodingOf({ config }: Pick<Arrangement, 'config'>): string {
-  const { queue_groups: groups, cpu_decoders: decoders, share_clips: shares } = config.pipeline[0]!
-  const onGpu = groups.some(({ gpus }) => gpus?.some(gpu => gpu !== CPU))
-  return [onGpu, Number(decoders ?? 0) > 0, shares === true].join()
-}
 
 /**
  * Places of the plans that run for real, in the order in which they do: the best of each way to decode, as predictions of one way err alike; then others.
