@@ -64,7 +64,8 @@ test('who decodes which clip changes nothing', async () => {
     await run(pipeline([loader(several), network()]), flags('--seed', '7', '-v', '16')),
     await run(
       pipeline([loader({ ...several, share_clips: true }), network()]),
-      flags('--seed', '7', '-v', '16'),
+      // One request at a time: three of four threads have nothing to do but to help.
+      ['-v', '16', '--concurrency', '1', '--top', '8', '--seed', '7'],
     ),
   ]
   const without = (results: readonly ResultLine[]) => results.map(line => ({ ...line, frames_decoded: 0 }))
@@ -74,7 +75,7 @@ test('who decodes which clip changes nothing', async () => {
     expect(decoded).toBeGreaterThanOrEqual(apart.results[i]!.frames_decoded!)
   expect(shared.summary.notes).toContainEqual(
     expect.stringMatching(
-      /^step 0 \(loader\) on cpu, replica 0: of \d+ pieces .* threads took \d+ off others$/,
+      /^step 0 \(loader\) on cpu, replica 0: of \d+ pieces .* threads took [1-9]\d* off others$/,
     ),
   )
   expect(apart.summary.notes.join()).not.toContain('pieces')

@@ -95,10 +95,14 @@ describe.skipIf(GPUS === 0)('pipelines on GPUs', () => {
       },
       { model: 'network', queue_groups: [{ gpus: [0], in_queue: 0 }] },
     ])
-    const outcome = await runOnGpus(pipeline, FLAGS)
+    // One request at a time: all threads but one have nothing to do but to help.
+    const outcome = await runOnGpus(pipeline, ['-v', String(VIDEOS), '--concurrency', '1', '--seed', '5'])
     await expectSame(outcome)
     expect(outcome.summary.notes).toContainEqual(
-      expect.stringMatching(/^step 0 \(loader\) on gpu 0, replica 0: of \d+ pieces of videos/),
+      // The stand-in's four videos have so few pieces that one thread may have done them all.
+      expect.stringMatching(
+        onRealGpus ? /^step 0 .*: of \d+ pieces .* took [1-9]\d* off others$/ : /^step 0 .*: of \d+ pieces/,
+      ),
     )
   })
 
