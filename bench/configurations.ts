@@ -3,11 +3,11 @@
  * labels are those of the first pipeline. Prints README's table.
  *
  *     bun bench/configurations.ts [--host cpu|1-gpu|2-gpus|8-gpus] [--only single,whole,...] [--video-root DIR]
- *         [--weights FILE|random] [--clips 1] [--kernels ptx|cudnn] [-v N] [--loads 0.5,0.9] [--seconds S] [--within S]
+ *         [--weights FILE|random] [--clips 1] [--kernels ptx|cudnn] [-v N] [--loads 0.5,0.9] [--seconds S] [--warm-up 4] [--within S]
  *         [--rnb dist/rnb] [--save] [-- FLAGS...]
  *
- * By default those for as many GPUs as the host has, with the demo's videos and network. A quarter of the videos in bulk
- * are warm-up, and as many requests come before the first share of the rate. At a share of the rate, requests come for about `--seconds`; all shares are one run, with a pause between
+ * By default those for as many GPUs as the host has, with the demo's videos and network. Half of the videos in bulk
+ * are warm-up, and requests of `--warm-up` seconds come before the first share of the rate. At a share of the rate, requests come for about `--seconds`; all shares are one run, with a pause between
  * them, as starting one takes seconds on a GPU. What would begin after `--within` seconds is left out, and said to be. On a
  * GPU host without Bun, the compiled program runs it: `BUN_BE_BUN=1 rnb bench/configurations.ts --rnb $(which rnb) ...`.
  */
@@ -35,6 +35,7 @@ const { values: options, positionals } = parseArgs({
     videos: { type: 'string', short: 'v', default: '200' },
     loads: { type: 'string', default: '0.5,0.9' },
     seconds: { type: 'string', default: '2' },
+    'warm-up': { type: 'string', default: '4' },
     within: { type: 'string', default: '150' },
     rnb: { type: 'string', default: join(root, 'dist/rnb') },
     save: { type: 'boolean', default: false },
@@ -58,8 +59,8 @@ const RNB_NAMES: ReadonlyMap<string, string> = new Map([
 ])
 /** Requests at the start of each load that statistics leave out. */
 const WARMUP = 10
-/** Of those in bulk, and as many before the first load: while code is compiled, in seconds, a host with many threads is slower. */
-const warmUpOf = (videos: number): number => Math.round(videos / 4)
+/** Of those in bulk: while code is compiled, in seconds, a host with many threads is slower. */
+const warmUpOf = (videos: number): number => Math.round(videos / 2)
 /** Between one load and the next: queues become empty. */
 const PAUSE_NS = 5e8
 /** Fewer say little of a percentile. */
@@ -140,7 +141,8 @@ function measureLoads(config: string, capacity: number) {
       times.push(startNs + ns)
     return first
   }
-  add(Math.max(...loads) * capacity, warmUpOf(Number(options.videos)), loads.length)
+  const most = Math.max(...loads) * capacity
+  add(most, Math.ceil(most * Number(options['warm-up'])), loads.length)
   const phases = loads.map((load, seed) => {
     const rate = load * capacity
     const videos = WARMUP + Math.max(LEAST_REQUESTS, Math.round(rate * Number(options.seconds)))

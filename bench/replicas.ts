@@ -1,9 +1,9 @@
 /**
  * What more GPUs bring: videos per second in bulk of a pipeline on one GPU, and of the same with a replica of loader and
- * network on each, with queues for each GPU (-p) and with common ones. A quarter of the requests is warm-up. With two GPUs it takes some
- * two minutes.
+ * network on each, with queues for each GPU (-p) and with common ones. Four seconds of each run are warm-up: so long is code
+ * compiled, and with twice the threads it takes longer. With two GPUs it takes some two minutes.
  *
- *     bun bench/replicas.ts --video-root DIR [--gpus 2] [--seconds 8] [--weights FILE] [--rnb dist/rnb] [--save]
+ *     bun bench/replicas.ts --video-root DIR [--gpus 2] [--seconds 8] [--loads decoding,network] [--weights FILE] [--rnb dist/rnb] [--save]
  *
  * Two loads: one that decoding limits (one clip a video, fp16), and one that the network limits (fp32 by own kernels).
  * On a GPU host without Bun: `BUN_BE_BUN=1 rnb bench/replicas.ts --rnb $(which rnb) ...`.
@@ -20,6 +20,7 @@ const { values: options } = parseArgs({
     'video-root': { type: 'string' },
     gpus: { type: 'string', default: '2' },
     seconds: { type: 'string', default: '8' },
+    loads: { type: 'string', default: 'decoding,network' },
     weights: { type: 'string' },
     rnb: { type: 'string', default: 'dist/rnb' },
     save: { type: 'boolean', default: false },
@@ -32,15 +33,16 @@ const folder = mkdtempSync(join(tmpdir(), 'rnb-replicas-'))
 /** Requests of the run that finds out how fast one GPU is. */
 const PROBE = 1500
 const BATCH = 8
-const WARM_UP = 1 / 4
+const WARM_UP_S = 4
 const LOADS = { decoding: {}, network: { precision: 'fp32', kernels: 'ptx' } }
 const all = Array.from({ length: Number(options.gpus) }, (_, gpu) => gpu)
 
-/** A bulk run on these GPUs, of so many videos, the first quarter of which do not count. */
+/** A bulk run on these GPUs, of so many videos, the first of which do not count. */
 function run(
   load: keyof typeof LOADS,
   gpus: readonly number[],
   videos: number,
+  warmUp: number,
   flags: readonly string[],
 ): SummaryLine {
   const config = join(folder, 'pipeline.json')
@@ -58,16 +60,7 @@ function run(
   const weights = options.weights === undefined ? [] : ['--weights', resolve(options.weights)]
   const command = [
     ...[resolve(options.rnb), 'run', '-c', config, '--video-root', resolve(videoRoot!), ...weights],
-    ...[
-      '-v',
-      String(videos),
-      '--warmup',
-      String(Math.floor(videos * WARM_UP)),
-      '-b',
-      String(BATCH),
-      '-mi',
-      '0',
-    ],
+    ...['-v', String(videos), '--warmup', String(warmUp), '-b', String(BATCH), '-mi', '0'],
     ...['--quiet', '--log-dir', join(folder, 'logs'), ...flags],
   ]
   const { stdout, stderr, exitCode } = Bun.spawnSync(command, {
@@ -83,16 +76,18 @@ function run(
 const rateOf = ({ throughput }: SummaryLine): number => throughput.videos_per_s ?? Number.NaN
 
 try {
-  const loads = Object.keys(LOADS) as (keyof typeof LOADS)[]
+  const loads = options.loads.split(',').filter((load): load is keyof typeof LOADS => load in LOADS)
   const results = loads.flatMap(load => {
-    const rate = rateOf(run(load, [0], PROBE, []))
-    const enough = (gpus: number) =>
-      Math.max(PROBE, Math.round((gpus * rate * Number(options.seconds)) / (1 - WARM_UP)))
-    const one = run(load, [0], enough(1), [])
+    const rate = rateOf(run(load, [0], PROBE, PROBE / 4, []))
+    const measure = (gpus: readonly number[], flags: readonly string[]) => {
+      const warmUp = Math.round(gpus.length * rate * WARM_UP_S)
+      return run(load, gpus, warmUp + Math.round(gpus.length * rate * Number(options.seconds)), warmUp, flags)
+    }
+    const one = measure([0], [])
     const runs = [
       { name: 'one GPU', gpus: 1, summary: one },
-      { name: 'queues for each', gpus: all.length, summary: run(load, all, enough(all.length), ['-p']) },
-      { name: 'common queues', gpus: all.length, summary: run(load, all, enough(all.length), []) },
+      { name: 'queues for each', gpus: all.length, summary: measure(all, ['-p']) },
+      { name: 'common queues', gpus: all.length, summary: measure(all, []) },
     ]
     return runs.map(({ name, gpus, summary }) => ({
       load,

@@ -1,10 +1,9 @@
 import yargs, { type Argv } from 'yargs'
 import { LibraryError, NativeError } from '../../ffi/error.ts'
 import { UsageError } from '../errors.ts'
-import { hasModules } from '../steps/user/module.ts'
 import { VERSION } from '../version.ts'
 import { checkRunFlags, normaliseArguments, number, STALL_MS, text } from './arguments.ts'
-import { EXIT } from './exit.ts'
+import { EXIT, endProcess } from './exit.ts'
 import { planFlags } from './plan-flags.ts'
 import { ownCommand, sweepFlags, sweptFlags } from './sweep-flags.ts'
 
@@ -348,7 +347,5 @@ export async function main(argv: string[]): Promise<void> {
       `rnb: ${expected ? error.message : error instanceof Error ? (error.stack ?? error.message) : String(error)}`,
     )
   }
-  process.exitCode = status.code
-  // What a module of the user's left behind (a timer, a socket) would keep the process for ever.
-  if (hasModules()) process.stdout.write('', () => process.exit())
+  await endProcess(status.code)
 }

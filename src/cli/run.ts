@@ -15,7 +15,7 @@ import { createNames } from '../tracing/buffer.ts'
 import type { RunTrack } from '../tracing/events.ts'
 import { countersOf } from '../tracing/telemetry.ts'
 import { limitsOf, overloadOf, type RunFlags } from './arguments.ts'
-import { EXIT } from './exit.ts'
+import { EXIT, endAtOnce } from './exit.ts'
 import { openGpuTrace, type RecordedGpus } from './gpu-trace.ts'
 import { requireLibraries } from './libraries.ts'
 import { type Prepared, prepare } from './prepare.ts'
@@ -239,6 +239,7 @@ export async function run(
   const names = createNames()
   const traced = flags.trace !== undefined || ended !== undefined
   const gpuTrace = openGpuTrace(traced, plan, names, message => output.warn(message))
+  endAtOnce()
   const launch = withinMemory(
     () =>
       new Launch(
@@ -250,6 +251,7 @@ export async function run(
           trace: traced,
           names,
           recorded: gpuTrace.recording,
+          leaveThreads: true,
           limits: limitsOf(flags),
           ...(arrival.kind === 'closed' && {
             closedLoop: { concurrency: arrival.concurrency, durationS: flags.duration },

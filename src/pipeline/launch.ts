@@ -12,6 +12,7 @@ import { Ledger, type LedgerHandle, STATE } from '../results/ledger.ts'
 import type { SharedNamesHandle } from '../results/shared-names.ts'
 import { type CopiedBytes, CopyCounts } from '../results/traffic.ts'
 import { CPU, type RunSettings } from '../steps/step.ts'
+import { hasModules } from '../steps/user/module.ts'
 import { createNames, Track, type TrackHandle } from '../tracing/buffer.ts'
 import type { RunTrack } from '../tracing/events.ts'
 import type { GraphFacts } from '../tracing/gpu/facts.ts'
@@ -52,6 +53,11 @@ export interface LaunchOptions {
   /** Video of each request: an index into `videos`. */
   requestVideo: Uint32Array
   videos: string[]
+  /**
+   * The process ends with the run, by `_exit`: the run is over once all threads are done with what they used. The ends of a
+   * hundred threads at once took 26 seconds on a host with 32 cores (bench/NOTES.md).
+   */
+  leaveThreads?: boolean
   /** Starts a thread that does the work; by default this program's own. */
   startWorker?: (data: WorkerData) => RunWorker
 }
@@ -175,8 +181,8 @@ export class Launch {
   readonly #names: SharedNamesHandle
   /** What threads note, in the order of their start; none where the run is not traced. */
   readonly tracks: RunTrack[] = []
-  /** Exits of all workers. */
-  readonly #exits: Promise<void>[] = []
+  /** Of all workers: each is done with what it used, or, with modules of the user's, its thread has ended. */
+  readonly #ends: Promise<void>[] = []
   /** Threads of instances, as they are numbered among these: their names, and what lets the run end without one. */
   readonly #threads: { name: string; leave: () => void }[] = []
   /** Resolves if the run ends without waiting for them. */
@@ -229,7 +235,7 @@ export class Launch {
           if (taken % RESULTS_IN_A_TURN === 0) await new Promise(resolve => setImmediate(resolve))
         }
       }
-      await Promise.race([Promise.all(this.#exits), this.#left.promise])
+      await Promise.race([Promise.all(this.#ends), this.#left.promise])
     } finally {
       this.#over = true
       clearInterval(alive)
@@ -336,16 +342,21 @@ export class Launch {
     const crash = (message: string, stack?: string) =>
       this.stop({ kind: 'crashed', worker: data.name, message, stack }, STOP.failed)
     let finished = false
+    const { promise, resolve } = Promise.withResolvers<void>()
+    this.#ends.push(promise)
     worker.on('message', (message: WorkerMessage) => {
-      if (message.type === 'finished') finished = true
-      else if (message.type === 'missing') crash(message.message)
+      if (message.type === 'finished') {
+        finished = true
+        // What modules of the user's say at their end is waited for.
+        if (!this.options.leaveThreads || hasModules()) return
+        worker.unref()
+        resolve()
+      } else if (message.type === 'missing') crash(message.message)
       else this.#hear(message)
     })
     worker.on('error', (error: unknown) =>
       error instanceof Error ? crash(error.message, error.stack) : crash(String(error)),
     )
-    const { promise, resolve } = Promise.withResolvers<void>()
-    this.#exits.push(promise)
     worker.on('exit', (code: number) => {
       if (!finished) crash(`the worker ended early, with status ${code}`)
       resolve()

@@ -14,6 +14,7 @@ import {
 } from '../../../ffi/nvcuvid/constants.ts'
 import type { VideoFormat } from '../../../ffi/nvcuvid/parser.ts'
 import { NvdecRefusal } from './refusal.ts'
+import { type AnswersHandle, SharedAnswers } from './shared-answers.ts'
 
 /** nvcuvid's numbers of codecs, by FFmpeg's names. */
 export const NVDEC_CODECS: Readonly<Record<string, number>> = {
@@ -33,18 +34,58 @@ const CHROMA_NAMES = ['grey', '4:2:0', '4:2:2', '4:4:4']
 export const surfaceFormatFor = (depth: number): number =>
   depth > 8 ? cudaVideoSurfaceFormat_P016 : cudaVideoSurfaceFormat_NV12
 
-/** What one GPU decodes, asked with its context current; each question is put to the driver once. */
+const CAPS_FIELDS = [
+  'engines',
+  'surfaceFormats',
+  'minWidth',
+  'minHeight',
+  'maxWidth',
+  'maxHeight',
+  'maxMacroblocks',
+] as const satisfies readonly (keyof DecoderCaps)[]
+
+const numbersOf = (caps: DecoderCaps): number[] => [
+  Number(caps.supported),
+  ...CAPS_FIELDS.map(field => caps[field]),
+]
+
+const capsOf = ([supported, ...numbers]: readonly number[]): DecoderCaps => ({
+  supported: supported !== 0,
+  ...(Object.fromEntries(CAPS_FIELDS.map((field, i) => [field, numbers[i]!])) as Omit<
+    DecoderCaps,
+    'supported'
+  >),
+})
+
+/** Room for what one GPU decodes, for all threads that use it. */
+export const createCapabilities = (): AnswersHandle => SharedAnswers.create(1 + CAPS_FIELDS.length)
+
+/**
+ * What one GPU decodes, asked with its context current. Each question is put to the driver once: it takes an answer 65 ms, one
+ * thread after the other.
+ */
 export class NvdecCapabilities {
   readonly #known = new Map<string, DecoderCaps>()
+  readonly #shared: SharedAnswers
+
+  /** @param shared `createCapabilities`, among threads that use the same GPU */
+  constructor(shared: AnswersHandle = createCapabilities()) {
+    this.#shared = new SharedAnswers(shared)
+  }
 
   /** Of a codec by FFmpeg's name; undefined for codecs that NVDEC has never had. */
   query(codec: string, chroma: number = cudaVideoChromaFormat_420, depth = 8): DecoderCaps | undefined {
     const number = NVDEC_CODECS[codec]
     if (number === undefined) return undefined
     const key = `${number} ${chroma} ${depth}`
-    const caps = this.#known.get(key) ?? decoderCaps(number, chroma, depth)
+    const caps = this.#known.get(key) ?? this.#ask(number, chroma, depth)
     this.#known.set(key, caps)
     return caps
+  }
+
+  #ask(codec: number, chroma: number, depth: number): DecoderCaps {
+    const key = (codec << 16) | (chroma << 8) | depth
+    return capsOf(this.#shared.get(key, () => numbersOf(decoderCaps(codec, chroma, depth))))
   }
 
   /** @throws {NvdecRefusal} `codec` if no stream of the codec can be decoded. @returns nvcuvid's number of it */

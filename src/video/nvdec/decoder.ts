@@ -66,7 +66,7 @@ interface Active {
  */
 export class NvdecDecoder {
   readonly name = 'nvdec'
-  readonly capabilities = new NvdecCapabilities()
+  readonly capabilities: NvdecCapabilities
   readonly #pool: DecoderPool
   readonly #group: number
   readonly #displayDelay: number
@@ -77,6 +77,7 @@ export class NvdecDecoder {
 
   constructor({ pool, stream, makeFence = fencesOf(stream), group = 4, displayDelay = 2 }: NvdecOptions) {
     this.#pool = pool
+    this.capabilities = new NvdecCapabilities(pool.handle.capabilities)
     this.#group = group
     this.#displayDelay = displayDelay
     this.#mapped = new MappedSurfaces(stream, this.#outputSurfaces, makeFence)

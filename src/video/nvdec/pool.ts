@@ -4,11 +4,15 @@ import {
   type DecoderHandle,
   destroyDecoder,
 } from '../../../ffi/nvcuvid/decoder.ts'
+import { createCapabilities } from './capabilities.ts'
+import type { AnswersHandle } from './shared-answers.ts'
 
 /** The pool's memory: plain data, which every thread that shares it is given. */
 export interface DecoderPoolHandle {
   memory: SharedArrayBuffer
   decoders: number
+  /** What the GPU decodes, as far as any of the threads asked. */
+  capabilities: AnswersHandle
 }
 
 /** What a pool did, for the summary of a run. */
@@ -100,7 +104,8 @@ export class DecoderPool {
 
   /** @param decoders that exist at the same time, at most: as many as threads decode at once, or more to keep kinds apart */
   static create(decoders: number): DecoderPoolHandle {
-    return { memory: new SharedArrayBuffer(4 * (HEADER + ENTRY * decoders)), decoders }
+    const memory = new SharedArrayBuffer(4 * (HEADER + ENTRY * decoders))
+    return { memory, decoders, capabilities: createCapabilities() }
   }
 
   get counts(): DecoderPoolCounts {
