@@ -70,6 +70,24 @@ describe('the space of each pipeline that comes along', () => {
     }
   })
 
+  test.each([1, 2, 8])('on %d GPUs decodes on no more threads at once than were ever seen to', gpus => {
+    const space = spaceOf('config/1-gpu/whole.json', gpus)
+    const threads: number[] = []
+    fc.assert(
+      fc.property(turns, order => {
+        const choice = somePlan(space, order)
+        fc.pre(choice !== undefined)
+        const [loader] = space.arrangement(choice).config.pipeline
+        const on = loader!.queue_groups.flatMap(group => group.gpus).filter(gpu => (gpu ?? -1) >= 0)
+        const { in_flight: inFlight, cpu_decoders: cpuDecoders } = loader as Record<string, unknown>
+        threads.push(on.length * (Number(inFlight ?? 0) + Number(cpuDecoders ?? 0)))
+      }),
+      { numRuns: 60 },
+    )
+    expect(Math.max(...threads)).toBeLessThanOrEqual(Math.max(48, 8 * gpus))
+    expect(Math.max(...threads)).toBeGreaterThan(0)
+  })
+
   test('has the same plans whichever of them it is made from', () => {
     const marks = (path: string) =>
       spaceOf(path, 1).lists.map(({ structure }) =>

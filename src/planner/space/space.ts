@@ -86,8 +86,8 @@ export class Space {
 
   /** Whether no more decode at once than limits allow, once it is said how many do. */
   #fits(choice: Choice): boolean {
-    const { mostInFlight = Number.POSITIVE_INFINITY, mostCpuDecoders = Number.POSITIVE_INFINITY } =
-      this.limits
+    const any = Number.POSITIVE_INFINITY
+    const { mostInFlight = any, mostCpuDecoders = any, mostDecoding = any } = this.limits
     const { onGpus, roles, loading, cpuDecoders } = this.of(choice)
     const at = onGpus.indexOf(0)
     if (at < 0 || choice.inFlight === undefined) return true
@@ -95,7 +95,8 @@ export class Space {
     const { inFlight = 0 } = loading[choice.inFlight]!
     if (inFlight * Math.max(0, ...loaders) > mostInFlight) return false
     const decoders = choice.cpuDecoders === undefined ? 0 : (cpuDecoders[choice.cpuDecoders] ?? 0)
-    return decoders * loaders.reduce((sum, count) => sum + count, 0) <= mostCpuDecoders
+    const all = loaders.reduce((sum, count) => sum + count, 0)
+    return decoders * all <= mostCpuDecoders && (inFlight + decoders) * all <= mostDecoding
   }
 
   of({ structure }: Choice): Lists {
