@@ -3,7 +3,7 @@
  * labels are those of the first pipeline. Prints README's table.
  *
  *     bun bench/configurations.ts [--host cpu|1-gpu|2-gpus|8-gpus] [--only single,whole,...] [--video-root DIR]
- *         [--weights FILE|random] [--clips 1] [--kernels ptx|cudnn] [-v N] [--loads 0.5,0.9] [--seconds S] [--warm-up 4] [--within S]
+ *         [--weights FILE|random] [--clips 1] [--kernels ptx|cudnn] [-v N] [--loads 0.5,0.9] [--seconds S] [--warm-up 5] [--within S]
  *         [--rnb dist/rnb] [--save] [-- FLAGS...]
  *
  * By default those for as many GPUs as the host has, with the demo's videos and network. Half of the videos in bulk
@@ -35,7 +35,7 @@ const { values: options, positionals } = parseArgs({
     videos: { type: 'string', short: 'v', default: '200' },
     loads: { type: 'string', default: '0.5,0.9' },
     seconds: { type: 'string', default: '2' },
-    'warm-up': { type: 'string', default: '4' },
+    'warm-up': { type: 'string', default: '5' },
     within: { type: 'string', default: '150' },
     rnb: { type: 'string', default: join(root, 'dist/rnb') },
     save: { type: 'boolean', default: false },
@@ -141,8 +141,9 @@ function measureLoads(config: string, capacity: number) {
       times.push(startNs + ns)
     return first
   }
-  const most = Math.max(...loads) * capacity
-  add(most, Math.ceil(most * Number(options['warm-up'])), loads.length)
+  // More than the least would pile up while code is compiled.
+  const least = Math.min(...loads) * capacity
+  add(least, Math.ceil(least * Number(options['warm-up'])), loads.length)
   const phases = loads.map((load, seed) => {
     const rate = load * capacity
     const videos = WARMUP + Math.max(LEAST_REQUESTS, Math.round(rate * Number(options.seconds)))
