@@ -186,6 +186,9 @@ function isolatedOf(
 const decodesOnGpu = ({ pipeline: [first] }: PipelineFile): boolean =>
   LOADERS.has(first!.model) && runsOnGpu(first!)
 
+/** Whether a run, by its name, is of many threads on a GPU's engines and many decoders on the host at once. */
+export const isOfBothEngines = (name: string): boolean => /-crowd-\d+-and-\d+-on-host$/.test(name)
+
 /** Runs with many requests in flight, and one with as many threads for one request at a time. */
 function crowdsOf(
   name: string,

@@ -11,7 +11,7 @@ import type { Flags } from '../../sweep/grid.ts'
 import type { PointEnd } from '../../sweep/runner.ts'
 import { NotMeasured } from '../not-measured.ts'
 import { planOf } from '../plan-of.ts'
-import type { Experiment } from './experiments.ts'
+import { type Experiment, isOfBothEngines } from './experiments.ts'
 import {
   type Crowd,
   callsOf,
@@ -325,6 +325,9 @@ export class Measurement {
       handOverMs: this.#handOverMs.sort((a, b) => a - b),
       capacities: { cores: about.cores, ...(about.gpus.length > 0 && { nvdec: FIRST_NVDEC, compute: 1 }) },
       straggling: 1,
+      ...(left.some(isOfBothEngines) && {
+        bothEngines: this.#crowds.some(({ name }) => isOfBothEngines(name)),
+      }),
       ...(await this.#sharing()),
       fitted: [],
       steps,

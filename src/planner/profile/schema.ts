@@ -71,6 +71,11 @@ export const profileSchema = v.object({
   capacities: v.record(v.string(), positive('a capacity')),
   /** How many times longer calls on the host take where one of several threads has to share its cores. */
   straggling: v.pipe(v.number(), v.finite(), v.minValue(1)),
+  /**
+   * Whether decoders on the host were seen at work beside many threads on a GPU's engines: false where no time was left for it.
+   * How much they slow each other cannot be told from either alone.
+   */
+  bothEngines: v.optional(v.boolean()),
   /** Of a loader whose threads may share a video's clips. */
   sharing: v.optional(
     v.object({

@@ -82,6 +82,11 @@ export class ProfiledService implements ServiceModel {
     const sharing = plan.instances.find(({ team }) => team)
     if (sharing && !profile.sharing)
       throw new NotMeasured(`${sharing.name}: it was not measured how its threads share a video's clips`)
+    const both = plan.instances.find(({ decoders, workers }) => decoders > 0 && workers > decoders)
+    if (both && profile.bothEngines === false)
+      throw new NotMeasured(
+        `${both.name}: it was not measured how its decoders on the host and the GPU's get on`,
+      )
     this.#known = plan.instances.map(instance =>
       Array.from({ length: instance.workers }, (_, worker) => {
         const threads = threadsOf(instance, plan.steps[instance.step]!.kind, settings)

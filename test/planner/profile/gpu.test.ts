@@ -3,7 +3,7 @@ import fc from 'fast-check'
 import { builtin } from '../../../src/pipeline/builtin.ts'
 import { Bounds } from '../../../src/planner/bound/bounds.ts'
 import { planOf } from '../../../src/planner/plan-of.ts'
-import { experimentsOf } from '../../../src/planner/profile/experiments.ts'
+import { experimentsOf, isOfBothEngines } from '../../../src/planner/profile/experiments.ts'
 import {
   type Crowd,
   fit,
@@ -18,6 +18,7 @@ import { ProfilePredictor, whatIf } from '../../../src/planner/profile/predictor
 import { observe } from '../../../src/planner/profile/read-run.ts'
 import type { Profile } from '../../../src/planner/profile/schema.ts'
 import { LINK_BYTES_PER_S } from '../../../src/planner/profile/service.ts'
+import { runsOn, usableSpace } from '../../../src/planner/search/find.ts'
 import { usualLimits } from '../../../src/planner/space/limits.ts'
 import { Space } from '../../../src/planner/space/space.ts'
 import { templateOf } from '../../../src/planner/space/template.ts'
@@ -288,6 +289,26 @@ test('a GPU is measured by itself, with decoders on the host beside it, and crow
   expect(spread.arrangement.config.pipeline[0]).toMatchObject({ in_flight: 8 })
   const [beside] = experimentsOf('a', pipeline(16), { batches: [], crowds: [], hostDecoders: 4 })
   expect(beside!.arrangement.config.pipeline[0]).toMatchObject({ in_flight: 1, cpu_decoders: 1 })
+})
+
+test('decoders on the host that were not seen beside busy engines are in no plan', () => {
+  const spaceWith = (bothEngines?: boolean) => {
+    const profile = { ...profileOf(), ...(bothEngines !== undefined && { bothEngines }) }
+    const of = new ProfilePredictor(profile, { registry: builtin })
+    const limits = { ...usualLimits([0], 4), loadersOn: ['gpu'] as const, segments: [1], shareClips: [false] }
+    return usableSpace(templateOf(pipeline(4), builtin), limits, runsOn(of))
+  }
+  expect(isOfBothEngines('structure-1-crowd-16-and-14-on-host')).toBe(true)
+  for (const name of ['structure-1-crowd-16', 'structure-1-decoders-on-host'])
+    expect(isOfBothEngines(name)).toBe(false)
+  const seen = spaceWith(true)
+  expect(seen.unknown).toEqual([])
+  expect(seen.space.limits.cpuDecoders).toEqual([0, 1, 2])
+  // What older profiles do not say is taken as seen.
+  expect(spaceWith().unknown).toEqual([])
+  const unseen = spaceWith(false)
+  expect(unseen.unknown).toEqual(['decoders on the host beside those of a GPU'])
+  expect(unseen.space.limits.cpuDecoders).toEqual([0])
 })
 
 test('of batches in results, calls; of decoders, who decoded', () => {
