@@ -141,7 +141,7 @@ function measureLoads(config: string, capacity: number) {
       times.push(startNs + ns)
     return first
   }
-  // More than the least would pile up while code is compiled.
+  // More than the least would pile up while it is still slow from the start.
   const least = Math.min(...loads) * capacity
   add(least, Math.ceil(least * Number(options['warm-up'])), loads.length)
   const phases = loads.map((load, seed) => {

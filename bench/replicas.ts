@@ -1,7 +1,7 @@
 /**
  * What more GPUs bring: videos per second in bulk of a pipeline on one GPU, and of the same with a replica of loader and
- * network on each, with queues for each GPU (-p) and with common ones. Four seconds of each run are warm-up: so long is code
- * compiled, and with twice the threads it takes longer. With two GPUs it takes some two minutes.
+ * network on each, with queues for each GPU (-p) and with common ones. Four seconds of each run are warm-up: two GPUs
+ * begin at a third of their rate. With two GPUs it takes some two minutes.
  *
  *     bun bench/replicas.ts --video-root DIR [--gpus 2] [--seconds 8] [--loads decoding,network] [--weights FILE] [--rnb dist/rnb] [--save]
  *

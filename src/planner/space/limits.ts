@@ -34,8 +34,8 @@ const doubling = (most: number): number[] =>
   Array.from({ length: Math.floor(Math.log2(Math.max(1, most))) + 1 }, (_, i) => 2 ** i)
 
 /**
- * Threads of a process that decode: those of the largest crowd that a profile measures. Ninety-six on two GPUs of a host with 32
- * cores decoded 860 and 1320 videos/s, where 32 did 1500 (bench/NOTES.md).
+ * Threads of a process that decode: the most that were seen to do well, on two GPUs of a host with 32 cores. 48 decoded 1608 videos/s
+ * there and 32 did 1503; 96 did 857 and 1318 (bench/NOTES.md).
  */
 const MOST_DECODING = 48
 /** As many as it takes to keep a GPU's engines busy. */
