@@ -5,6 +5,7 @@ const CLOCK_THREAD_CPUTIME_ID = 3
 const { symbols } = dlopen('libc.so.6', {
   clock_gettime: { args: [FFIType.i32, FFIType.ptr], returns: FFIType.i32 },
   _exit: { args: [FFIType.i32], returns: FFIType.void },
+  execv: { args: [FFIType.ptr, FFIType.ptr], returns: FFIType.i32 },
   setenv: { args: [FFIType.ptr, FFIType.ptr, FFIType.i32], returns: FFIType.i32 },
 })
 const timespec = new BigInt64Array(new ArrayBuffer(16))
@@ -41,3 +42,15 @@ export function environmentDefault(name: string, value: string): void {
 
 /** Ends the process without waiting for its threads, and without writing what is still to be written (_exit(2)). */
 export const exitNow = (status: number): void => symbols._exit(status)
+
+/**
+ * Starts a program in place of this one, in the same process: with its number, its open files, and the environment that
+ * `environmentDefault` set (execv(3)). All threads end.
+ * @param command an executable's path, and arguments
+ * @returns if that can't be: nothing has changed then
+ */
+export function replaceProcess(command: readonly string[]): void {
+  const texts = command.map(cText)
+  const words = BigUint64Array.from([...texts.map(text => BigInt(ptr(text))), 0n])
+  symbols.execv(texts[0]!, words)
+}

@@ -4,8 +4,9 @@ import { UsageError } from '../errors.ts'
 import { VERSION } from '../version.ts'
 import { checkRunFlags, normaliseArguments, number, STALL_MS, text } from './arguments.ts'
 import { EXIT, endProcess } from './exit.ts'
+import { ownCommand } from './own-process.ts'
 import { planFlags } from './plan-flags.ts'
-import { ownCommand, sweepFlags, sweptFlags } from './sweep-flags.ts'
+import { sweepFlags, sweptFlags } from './sweep-flags.ts'
 
 /** Flags that `run` and `infer` share: where videos, weights and labels come from, and where results go. */
 function modelFlags<T>(parser: Argv<T>) {

@@ -10,8 +10,8 @@ import type { NetworkOptions } from '../steps/network.ts'
 import { CPU } from '../steps/step.ts'
 import type { GpuRecords } from '../tracing/gpu/thread.ts'
 import type { RunFlags } from './arguments.ts'
+import { ownCommand } from './own-process.ts'
 import { type EndedRun, run } from './run.ts'
-import { ownCommand } from './sweep-flags.ts'
 
 export interface ProfileFlags {
   json: boolean

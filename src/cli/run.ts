@@ -18,6 +18,7 @@ import { limitsOf, overloadOf, type RunFlags } from './arguments.ts'
 import { EXIT, endAtOnce } from './exit.ts'
 import { openGpuTrace, type RecordedGpus } from './gpu-trace.ts'
 import { requireLibraries } from './libraries.ts'
+import { compileOnManyThreads } from './own-process.ts'
 import { type Prepared, prepare } from './prepare.ts'
 import type { Requests } from './requests.ts'
 import { openTrace } from './trace.ts'
@@ -226,6 +227,7 @@ export async function run(
       console.error(`${flags.config_file_path}: this host can run it (${plan.instances.length} instances)`)
     return EXIT.done
   }
+  compileOnManyThreads(plan.instances.reduce((sum, { workers }) => sum + workers, 0))
   const handle = withinMemory(() =>
     Ledger.create({
       requests: schedule.length,

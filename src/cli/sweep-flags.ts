@@ -56,7 +56,3 @@ export function sweptFlags(given: Record<string, unknown>): Record<string, strin
     flags.filter((pair): pair is [(typeof pair)[0], string] => typeof pair[1] === 'string'),
   )
 }
-
-/** How this program was started: its executable, or Bun with the entry point. */
-export const ownCommand = (): string[] =>
-  Bun.main.startsWith('/$bunfs/') ? [process.execPath] : [process.execPath, Bun.main]
