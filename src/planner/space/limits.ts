@@ -14,8 +14,6 @@ export interface Limits {
   /** Decoders on a GPU, and decoders on the host, of all loaders together: more were never seen at once. */
   mostInFlight?: number
   mostCpuDecoders?: number
-  /** And both together, on all GPUs. */
-  mostDecoding?: number
   batches: readonly number[]
   delaysMs: readonly number[]
   /** Where loaders and networks may run, on a host with GPUs; other steps stay where the file has them. */
@@ -33,14 +31,6 @@ export interface Limits {
 const doubling = (most: number): number[] =>
   Array.from({ length: Math.floor(Math.log2(Math.max(1, most))) + 1 }, (_, i) => 2 ** i)
 
-/**
- * Threads of a process that decode: the most that were seen to do well, on two GPUs of a host with 32 cores. 48 decoded 1608 videos/s
- * there and 32 did 1503; 96 did 857 and 1318 (bench/NOTES.md).
- */
-const MOST_DECODING = 48
-/** As many as it takes to keep a GPU's engines busy. */
-const DECODING_PER_GPU = 8
-
 /** What is worth a look on a host with so many cores. */
 export const usualLimits = (gpus: readonly number[], cores: number): Limits => ({
   gpus,
@@ -53,7 +43,6 @@ export const usualLimits = (gpus: readonly number[], cores: number): Limits => (
   shareClips: [false, true],
   mostInFlight: 32,
   mostCpuDecoders: cores,
-  mostDecoding: Math.max(MOST_DECODING, DECODING_PER_GPU * gpus.length),
   batches: [1, 2, 4, 8],
   delaysMs: [0, 2, 5, 20],
   loadersOn: ['gpu', 'cpu'],

@@ -87,7 +87,7 @@ export class Space {
   /** Whether no more decode at once than limits allow, once it is said how many do. */
   #fits(choice: Choice): boolean {
     const any = Number.POSITIVE_INFINITY
-    const { mostInFlight = any, mostCpuDecoders = any, mostDecoding = any } = this.limits
+    const { mostInFlight = any, mostCpuDecoders = any } = this.limits
     const { onGpus, roles, loading, cpuDecoders } = this.of(choice)
     const at = onGpus.indexOf(0)
     if (at < 0 || choice.inFlight === undefined) return true
@@ -96,7 +96,7 @@ export class Space {
     if (inFlight * Math.max(0, ...loaders) > mostInFlight) return false
     const decoders = choice.cpuDecoders === undefined ? 0 : (cpuDecoders[choice.cpuDecoders] ?? 0)
     const all = loaders.reduce((sum, count) => sum + count, 0)
-    return decoders * all <= mostCpuDecoders && (inFlight + decoders) * all <= mostDecoding
+    return decoders * all <= mostCpuDecoders
   }
 
   of({ structure }: Choice): Lists {
