@@ -34,8 +34,11 @@ export interface Sizes {
   threads?: readonly number[]
 }
 
-/** Of a crowd on a GPU: each of its threads compiles its code anew, and is slower until then. */
-const GPU_CROWD_S = 6
+/** Of a crowd on a GPU: each of its threads compiles its code anew, and is slower for the first second. */
+const GPU_CROWD_S = 4
+
+/** Threads for one request at a time to go round: with more, each would still be compiling when it ends. */
+const MOST_SPREAD = 16
 
 /** A batch waits for its last video, however long that takes to load. */
 const UNTIL_FULL_MS = 10_000
@@ -220,9 +223,10 @@ function crowdsOf(
     rank: 1,
   }
   if (drawsSeveral(file.pipeline[0]!)) crowded.push(sharing)
+  const wide = Math.min(most, MOST_SPREAD)
   const spread: Experiment = {
-    name: `${name}-spread-${most}`,
-    arrangement: base(most, 1, loading(most)),
+    name: `${name}-spread-${wide}`,
+    arrangement: base(wide, 1, loading(wide)),
     concurrency: 1,
     isolates: false,
     spreads: true,
@@ -236,8 +240,8 @@ function crowdsOf(
     arrangement: base(inFlight + hostDecoders, 1, { ...loading(inFlight), cpu_decoders: hostDecoders }),
     concurrency: inFlight + hostDecoders,
     isolates: false,
-    // So many threads compile for long, on the same cores.
-    seconds: 10,
+    // So many threads compile for longer, on the same cores.
+    seconds: 6,
     rank: 1,
   }
   return [...crowded, both, spread]
