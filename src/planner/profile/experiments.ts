@@ -222,7 +222,7 @@ function crowdsOf(
     seconds: 4,
     rank: 1,
   }
-  if (drawsSeveral(file.pipeline[0]!)) crowded.push(sharing)
+  const shared = drawsSeveral(file.pipeline[0]!) ? [sharing] : []
   const wide = Math.min(most, MOST_SPREAD)
   const spread: Experiment = {
     name: `${name}-spread-${wide}`,
@@ -233,7 +233,7 @@ function crowdsOf(
     seconds: 4,
     rank: 2,
   }
-  if (hostDecoders === 0) return [...crowded, spread]
+  if (hostDecoders === 0) return [...crowded, ...shared, spread]
   const inFlight = Math.ceil(most / 2)
   const both: Experiment = {
     name: `${name}-crowd-${inFlight}-and-${hostDecoders}-on-host`,
@@ -241,10 +241,10 @@ function crowdsOf(
     concurrency: inFlight + hostDecoders,
     isolates: false,
     // So many threads compile for longer, on the same cores.
-    seconds: 6,
+    seconds: 12,
     rank: 1,
   }
-  return [...crowded, both, spread]
+  return [...crowded, both, ...shared, spread]
 }
 
 /** What an experiment tells: names of steps in their sizes, or of what disturbs what. */
