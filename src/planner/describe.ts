@@ -32,11 +32,14 @@ export function summaryOf({ config, batch, maxBatchDelayMs, perGpuQueue }: Arran
   return [...steps, perGpuQueue ? `${batches}, queues for each GPU` : batches].join('; ')
 }
 
-/** How videos are decoded: where, with the host's help or without, and whether threads share them. */
+/** How videos are decoded: where, with the host's help or without, whether threads share them, and on how many, to a factor of two. */
 export function decodingOf({ config }: Pick<Arrangement, 'config'>): string {
-  const { queue_groups: groups, cpu_decoders: decoders, share_clips: shares } = config.pipeline[0]!
-  const onGpu = groups.some(({ gpus }) => gpus?.some(gpu => gpu !== CPU))
-  return [onGpu, Number(decoders ?? 0) > 0, shares === true].join()
+  const [first] = config.pipeline
+  const devices = first!.queue_groups.flatMap(({ gpus }) => gpus ?? [])
+  const onGpu = devices.some(gpu => gpu !== CPU)
+  const decoders = Number(first!.cpu_decoders ?? 0)
+  const threads = devices.length * (Number(first!.in_flight ?? 1) + decoders)
+  return [onGpu, decoders > 0, first!.share_clips === true, Math.floor(Math.log2(threads))].join()
 }
 
 /** Text as one word of a shell's command line. */

@@ -30,6 +30,13 @@ test('who runs for real: the best of each way to decode, then the next best', ()
   expect(entrantsOf(plans, 1)).toEqual([0])
 })
 
+test('half as many threads or fewer are another way to decode', () => {
+  const on = (gpus: number[], inFlight: number) =>
+    plan({ queue_groups: [{ gpus }], in_flight: inFlight, cpu_decoders: 8 })
+  const plans = [on([0, 0, 1, 1], 16), on([0, 0, 1, 1], 8), on([0, 1], 16), on([0, 1], 24), on([0], 8)]
+  expect(entrantsOf(plans, 3)).toEqual([0, 2, 4])
+})
+
 const template = (clips: number[]) =>
   templateOf(
     {
