@@ -6,6 +6,7 @@ const { symbols } = dlopen('libc.so.6', {
   clock_gettime: { args: [FFIType.i32, FFIType.ptr], returns: FFIType.i32 },
   _exit: { args: [FFIType.i32], returns: FFIType.void },
   execv: { args: [FFIType.ptr, FFIType.ptr], returns: FFIType.i32 },
+  nice: { args: [FFIType.i32], returns: FFIType.i32 },
   setenv: { args: [FFIType.ptr, FFIType.ptr, FFIType.i32], returns: FFIType.i32 },
 })
 const timespec = new BigInt64Array(new ArrayBuffer(16))
@@ -54,3 +55,12 @@ export function replaceProcess(command: readonly string[]): void {
   const words = BigUint64Array.from([...texts.map(text => BigInt(ptr(text))), 0n])
   symbols.execv(texts[0]!, words)
 }
+
+/** So much nicer, threads let others that work in short pieces have a core within a millisecond (bench/NOTES.md). */
+const NICER = 10
+
+/**
+ * Has the calling thread, and those that it starts, wait where others of the host want its core (nice(2), which on Linux is the
+ * thread's). It cannot fail: nobody is kept from being nicer.
+ */
+export const giveWay = (): void => void symbols.nice(NICER)

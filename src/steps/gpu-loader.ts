@@ -2,6 +2,7 @@ import { allocate, free, type Purpose } from '../../ffi/cuda/memory.ts'
 import { synchronizeStream } from '../../ffi/cuda/stream.ts'
 import type { DevicePointer } from '../../ffi/cuda/types.ts'
 import { libavStatus } from '../../ffi/libav/library.ts'
+import { giveWay } from '../../ffi/libc.ts'
 import { ClipKernel } from '../compute/cuda/clip.ts'
 import { VideoError } from '../errors.ts'
 import type { Item } from '../queue/item.ts'
@@ -194,6 +195,8 @@ export class GpuLoader implements StepInstance {
 
   constructor(readonly context: StepContext) {
     const engines = context.worker < context.decoders
+    // Threads that keep the GPU busy need a core for little, and at once: these take what is left.
+    if (!engines) giveWay()
     this.#reader = new GpuReader(context.options as ClipOptions, context.gpu!, engines)
   }
 
