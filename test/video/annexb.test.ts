@@ -4,7 +4,7 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import fc from 'fast-check'
 import { forEachNal } from '../../src/video/dependencies/nal.ts'
-import { ElementaryStreamWriter } from '../../src/video/nvdec/annex-b.ts'
+import { ElementaryStreamWriter, PacketRoom } from '../../src/video/nvdec/annex-b.ts'
 import { openVideo } from '../../src/video/open.ts'
 import type { StreamInfo } from '../../src/video/types.ts'
 import { haveVideos, md5Of, range, videosFolder } from './demux-shared.ts'
@@ -109,6 +109,21 @@ describe('H.264 and HEVC in Annex B', () => {
         expect(`${hex([first])}${hex([second])}`.startsWith(joined)).toBe(true)
         expect(writer.truncated).toBe(cut.length > 0 && cut.length !== size + first.length)
       }),
+    )
+  })
+
+  test('streams that follow each other in one room do not show in each other, however large their packets', () => {
+    const room = new PacketRoom()
+    const stream = fc.record({ size: fc.constantFrom(1, 2, 4), units: units(60), filler: fc.nat(200_000) })
+    fc.assert(
+      fc.property(fc.array(stream, { minLength: 2, maxLength: 4 }), streams => {
+        for (const { size, units: sent, filler } of streams) {
+          const large = size === 4 ? [...sent, new Uint8Array(filler + 1).fill(7)] : sent
+          const writer = new ElementaryStreamWriter(info('h264', avcC(size, [], [])), room)
+          expect(unitsOf(writer.write(prefixed(size, large), true))).toEqual(hex(large))
+        }
+      }),
+      { numRuns: 30 },
     )
   })
 

@@ -23,16 +23,30 @@ function replaceLengths(packet: Uint8Array, into: Uint8Array, start: number): bo
   return at === packet.length
 }
 
+/** Room for one packet, as large as the largest so far: kept from stream to stream, it is most of what one would leave as garbage. */
+export class PacketRoom {
+  #bytes = new Uint8Array(new ArrayBuffer(1 << 16))
+
+  /** At least so many bytes, with whatever is in them. */
+  of(bytes: number): Uint8Array {
+    if (this.#bytes.length < bytes)
+      this.#bytes = new Uint8Array(new ArrayBuffer(2 ** Math.ceil(Math.log2(bytes))))
+    return this.#bytes
+  }
+}
+
 /**
- * Turns a container's packets into the elementary stream that nvcuvid parses, in a buffer of its own, which the next
- * packet is written over.
+ * Turns a container's packets into the elementary stream that nvcuvid parses, in one room, where the next packet is
+ * written over it.
  */
 export class ElementaryStreamWriter {
   readonly #stream: ElementaryStream
-  #buffer = new Uint8Array(new ArrayBuffer(1 << 16))
   #truncated = false
 
-  constructor(info: StreamInfo) {
+  constructor(
+    info: StreamInfo,
+    readonly room = new PacketRoom(),
+  ) {
     this.#stream = elementaryStream(info)
   }
 
@@ -52,7 +66,7 @@ export class ElementaryStreamWriter {
     // Where lengths take fewer bytes than start codes, each unit grows by what they lack; none is shorter than one byte.
     const growth =
       typeof framing === 'number' ? (START_CODE - framing) * Math.ceil(packet.length / (framing + 1)) : 0
-    const room = this.#room(start + packet.length + growth)
+    const room = this.room.of(start + packet.length + growth)
     if (first) room.set(prefix)
     if (typeof framing !== 'number') {
       room.set(packet, start)
@@ -82,12 +96,5 @@ export class ElementaryStreamWriter {
       at += length
     }
     return to
-  }
-
-  #room(bytes: number): Uint8Array {
-    if (this.#buffer.length < bytes) {
-      this.#buffer = new Uint8Array(new ArrayBuffer(2 ** Math.ceil(Math.log2(bytes))))
-    }
-    return this.#buffer
   }
 }

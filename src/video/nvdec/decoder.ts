@@ -7,7 +7,7 @@ import type { NvcuvidCall } from '../../../ffi/nvcuvid/symbols.ts'
 import { VideoError } from '../../errors.ts'
 import { DamageLog } from '../libav-damage.ts'
 import type { Packet, StreamInfo } from '../types.ts'
-import { ElementaryStreamWriter } from './annex-b.ts'
+import { ElementaryStreamWriter, PacketRoom } from './annex-b.ts'
 import { NvdecCapabilities, surfaceFormatFor } from './capabilities.ts'
 import { fencesOf } from './fence.ts'
 import { type Fence, MappedSurfaces } from './mapped.ts'
@@ -72,6 +72,7 @@ export class NvdecDecoder {
   readonly #displayDelay: number
   readonly #mapped: MappedSurfaces
   readonly #parsers: VideoParsers
+  readonly #room = new PacketRoom()
   #run: Run | undefined
   #active: Active | undefined
 
@@ -110,7 +111,7 @@ export class NvdecDecoder {
     const run: Run = {
       codec: this.capabilities.requireCodec(info.codec),
       info,
-      writer: new ElementaryStreamWriter(info),
+      writer: new ElementaryStreamWriter(info, this.#room),
       wanted,
       onFrames,
       delivered: 0,
