@@ -6,7 +6,7 @@ export const ownCommand = (): string[] =>
 
 /** JavaScriptCore's: whether threads of its own compile what others run. It is read once, when a process starts. */
 const CONCURRENT_JIT = 'BUN_JSC_useConcurrentJIT'
-/** Of one process, with which those few keep up: 25 threads are at full speed within a second, 34 are not. */
+/** With no more of them, the runtime's compilers keep up: 25 are at full speed within a second, 34 are not. */
 const FEW_THREADS = 25
 
 /**
