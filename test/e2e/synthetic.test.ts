@@ -21,31 +21,6 @@ test('a synthetic pipeline needs no videos, and its labels are its requests’',
   }
 })
 
-test('the process of a run with many threads, which end one after the other, ends once and well', () => {
-  const config = file(
-    'many.json',
-    JSON.stringify({
-      pipeline: [
-        {
-          model: 'synthetic-loader',
-          queue_groups: [{ gpus: Array(40).fill(-1), out_queues: [0] }],
-          num_clips_population: [1],
-          num_clips_weights: [1],
-        },
-        { model: 'synthetic-network', queue_groups: [{ gpus: [-1], in_queue: 0 }] },
-      ],
-    }),
-  )
-  const flags = ['-v', '3000', '-qs', '3000', '-mi', '0', '--results', '-', '--log-dir', scratch(), '--quiet']
-  const { stdout, exitCode, stderr } = Bun.spawnSync([binary, '-c', config, ...flags], { cwd: root })
-  expect(stderr.toString()).toBe('')
-  expect(exitCode).toBe(0)
-  // Nothing that was written last is lost.
-  const lines = stdout.toString().trimEnd().split('\n')
-  expect(lines).toHaveLength(3001)
-  expect(JSON.parse(lines.at(-1)!)).toMatchObject({ type: 'summary', requests: { completed: 3000 } })
-})
-
 test('a service time that is none is named', () => {
   const config = file(
     'bad.json',

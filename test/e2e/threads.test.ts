@@ -1,18 +1,18 @@
 import { expect, test } from 'bun:test'
 import { readdirSync, readFileSync } from 'node:fs'
-import { file, Running } from './rnb.ts'
+import { file, Running, rnb } from './rnb.ts'
 
 const OPTION = 'BUN_JSC_useConcurrentJIT'
 
-/** A pipeline of so many synthetic loaders, each a thread, which keeps going until it is stopped. */
-const start = (loaders: number, env: Record<string, string> = {}) => {
-  const config = file(
+/** A pipeline of so many synthetic loaders, each a thread. Returns its path. */
+const withLoaders = (count: number): string =>
+  file(
     'threads.json',
     JSON.stringify({
       pipeline: [
         {
           model: 'synthetic-loader',
-          queue_groups: [{ gpus: Array(loaders).fill(-1), out_queues: [0] }],
+          queue_groups: [{ gpus: Array(count).fill(-1), out_queues: [0] }],
           num_clips_population: [1],
           num_clips_weights: [1],
         },
@@ -20,8 +20,11 @@ const start = (loaders: number, env: Record<string, string> = {}) => {
       ],
     }),
   )
+
+/** Runs so many loaders until they are stopped. */
+const start = (loaders: number, env: Record<string, string> = {}) => {
   const load = ['-v', '1000000', '-mi', '1', '--on-full', 'wait', '--results', '-', '--quiet']
-  return new Running(['run', '-c', config, ...load], { env })
+  return new Running(['run', '-c', withLoaders(loaders), ...load], { env })
 }
 
 /** While it runs: what its environment says of who compiles, and whether threads for that are there. */
@@ -53,4 +56,15 @@ test('for few threads, others compile', async () => {
 
 test('who compiles is for the environment to say', async () => {
   expect(await compilers(start(30, { [OPTION]: '1' }))).toEqual({ said: `${OPTION}=1`, apart: true })
+})
+
+test('the process of a run with many threads, which end one after the other, ends once and well', async () => {
+  const flags = ['-v', '3000', '-qs', '3000', '-mi', '0', '--results', '-', '--quiet']
+  const { stdout, status, stderr } = await rnb(['run', '-c', withLoaders(40), ...flags])
+  expect(stderr).toBe('')
+  expect(status).toBe(0)
+  // Nothing that was written last is lost.
+  const lines = stdout.trimEnd().split('\n')
+  expect(lines).toHaveLength(3001)
+  expect(JSON.parse(lines.at(-1)!)).toMatchObject({ type: 'summary', requests: { completed: 3000 } })
 })

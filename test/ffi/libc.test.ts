@@ -1,28 +1,14 @@
 import { expect, test } from 'bun:test'
 import { fileURLToPath } from 'node:url'
-import { Worker } from 'node:worker_threads'
+import { NICENESS, onThread } from './on-thread.ts'
 
 const libc = fileURLToPath(new URL('../../ffi/libc.ts', import.meta.url))
 
-/** Niceness of the thread that runs it: field 19 of proc_pid_stat(5), after the name in brackets. */
-const niceness = `Number(require('node:fs').readFileSync('/proc/thread-self/stat', 'utf8').replace(/.*\\) /s, '').split(' ')[16])`
-
-/** What a program on a worker thread of its own posts. */
-const posted = (program: string): Promise<unknown> =>
-  new Promise((resolve, reject) => {
-    const worker = new Worker(program, { eval: true })
-    worker.on('message', resolve)
-    worker.on('error', reject)
-  })
-
 test('a thread that gives way is nicer than before, and the others are as they were', async () => {
-  const says = (first: string) =>
-    posted(
-      `const { parentPort } = require('node:worker_threads'); ${first}; parentPort.postMessage(${niceness})`,
-    )
-  const before = Number(await says(''))
-  expect(await says(`require(${JSON.stringify(libc)}).giveWay()`)).toBe(Math.min(19, before + 10))
-  expect(await says('')).toBe(before)
+  const before = Number(await onThread('', NICENESS))
+  const giveWay = `require(${JSON.stringify(libc)}).giveWay()`
+  expect(await onThread(giveWay, NICENESS)).toBe(Math.min(19, before + 10))
+  expect(await onThread('', NICENESS)).toBe(before)
 })
 
 test('a program in place of this one has its process, its arguments and the environment that was set', () => {

@@ -134,6 +134,25 @@ describe('a proof', () => {
     expect((await none.proven).end).toMatchObject({ winner: 0, values: [[10], []] })
   })
 
+  test('with little time runs a second plan before the last run under the held-out seed', async () => {
+    const loads = async (goal: ProofOptions['goal']) => {
+      const { proven, runs } = proving(['a', 'b', 'c'], () => measured(10, 10), { goal, budgetMs: 3000 })
+      const { heldOut } = await proven
+      return {
+        ran: runs.map(({ entrant, seed, rate }) => `${entrant}${seed} ${rate ?? 'bulk'}`),
+        known: Object.keys(heldOut!),
+      }
+    }
+    expect(await loads({ kind: 'throughput' })).toEqual({
+      ran: ['a50 bulk', 'b50 bulk', 'a58 bulk'],
+      known: ['seed', 'requests', 'bulk'],
+    })
+    expect(await loads({ kind: 'p99', ratePerS: 5 })).toEqual({
+      ran: ['a50 5', 'b50 5', 'a58 5'],
+      known: ['seed', 'requests', 'atRate'],
+    })
+  })
+
   test('ends where people ask for it', async () => {
     let asked = 0
     const { proven, runs } = proving(['a', 'b'], () =>

@@ -284,6 +284,18 @@ test('a GPU is measured by itself, with decoders on the host beside it, and crow
     'a-spread-16',
   ])
   expect(names(0)).toEqual(['a-batch-1', 'a-batch-8', 'a-crowd-16', 'a-spread-16'])
+  // What sharing costs comes after what decoders on the host do: most plans have these.
+  const [loader, ...others] = pipeline(16).pipeline
+  const several = { ...loader!, num_clips_population: [1, 15], num_clips_weights: [10, 1] }
+  const drawing = { ...pipeline(16), pipeline: [several, ...others] }
+  const crowds = experimentsOf('a', drawing, { batches: [], crowds: [32, 8], hostDecoders: 14 })
+  expect(crowds.map(({ name }) => name).slice(-5)).toEqual([
+    'a-crowd-32',
+    'a-crowd-8',
+    'a-crowd-16-and-14-on-host',
+    'a-sharing-8',
+    'a-spread-16',
+  ])
   const spread = experimentsOf('a', pipeline(4), { batches: [], crowds: [2, 8] }).at(-1)!
   expect(spread).toMatchObject({ concurrency: 1, isolates: false, spreads: true })
   expect(spread.arrangement.config.pipeline[0]).toMatchObject({ in_flight: 8 })
