@@ -19,6 +19,7 @@ import type { GraphFacts } from '../tracing/gpu/facts.ts'
 import { type CallLimits, createCalls, StallWatch } from './calls.ts'
 import { threadOf } from './context.ts'
 import { GpuMemory } from './gpu-memory.ts'
+import { InterruptWatch } from './interrupts.ts'
 import type { Plan } from './plan.ts'
 import { queueWords, RESULT_WORDS } from './runner.ts'
 import {
@@ -219,9 +220,13 @@ export class Launch {
     // A pending Atomics.waitAsync does not keep the process alive, and workers may all be blocked.
     const alive = setInterval(() => {}, 2 ** 30)
     const watch = this.#watchCalls()
+    const interrupts = this.#onGpus ? new InterruptWatch() : undefined
     try {
       if ((await created.allArrived()) === 0) created.release()
       if ((await ready.allArrived()) === 0) {
+        // All threads are there, and the warm-up has decoded.
+        const note = interrupts?.keepOff()
+        if (note !== undefined) this.watcher.note(note)
         // The warm-up may have moved some.
         CopyCounts.clear(this.#shared.copies)
         const startNs = monotonicNs()
@@ -299,7 +304,11 @@ export class Launch {
 
   /** Bytes of tensors that were moved to, from and between GPUs; undefined where the run uses none. */
   copied(): CopiedBytes | undefined {
-    return Object.keys(this.#shared.tuning).length === 0 ? undefined : CopyCounts.total(this.#shared.copies)
+    return this.#onGpus ? CopyCounts.total(this.#shared.copies) : undefined
+  }
+
+  get #onGpus(): boolean {
+    return this.options.plan.instances.some(({ device }) => device !== CPU)
   }
 
   #teamNotes(): string[] {
