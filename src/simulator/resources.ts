@@ -1,13 +1,18 @@
 import { type Body, type Clock, Waiters, type Wake } from './clock.ts'
 import { EventHeap } from './events.ts'
 
+/** How a call is served where servers are shared. */
+export interface Share {
+  /** Servers that it keeps busy at once, where there are as many: 1. */
+  width?: number | undefined
+  /** It has little of what others want too: decoders on the host, which are nicer than the rest (`giveWay` in ffi/libc.ts). */
+  yields?: boolean | undefined
+}
+
 /** What calls of several instances share: a GPU's compute, its decoders, the host's cores. */
 export interface Resource {
-  /**
-   * Takes as long as `ns` take here that would, alone, keep `width` servers busy (1).
-   * Where servers are not shared, width has no meaning.
-   */
-  use(ns: number, width?: number): Body
+  /** Takes as long as `ns` take here that would, alone, keep its servers busy. Where servers are not shared, `share` has no meaning. */
+  use(ns: number, share?: Share): Body
   /** Keeps so many servers busy, where they are shared, until what is returned is called: others have the less. */
   hold?(width: number): () => void
 }
@@ -52,22 +57,32 @@ export function slownessOf(servers: number, wanted: number, wide: number, stragg
   return (wanted / servers) * (wide > 0 ? straggling : 1)
 }
 
+/** What a call that yields has of a server for each that one beside it has: 110 to 1024, niceness 10 to 0 (sched(7)). */
+const YIELDING = 110 / 1024
+
+/** Calls that are served alike. */
+class Lane {
+  /** Widths of all of them. */
+  wanted = 0
+  /** Calls of more than one server. */
+  wide = 0
+  /** Work that each call has had since the start, in ns: a call is done when this has grown by its own work. */
+  served = 0
+  readonly ends = new EventHeap<Sharer>()
+}
+
 /**
- * So many servers that all calls share evenly: each gets its width at most (threads that it has, one), and less where all widths
- * come to more. There may be a fraction of a server: two threads of a core are more than one and less than two.
+ * So many servers that all calls share evenly, but for those that yield: each gets its width at most (threads that it has, one), and
+ * less where all widths come to more. There may be a fraction of a server: two threads of a core are more than one and less than two.
  */
 export class SharedServers implements Resource {
-  /** Widths of all calls. */
-  #wanted = 0
+  readonly #usual = new Lane()
+  readonly #yielding = new Lane()
+  readonly #lanes = [this.#usual, this.#yielding]
   /** Servers that are held. */
   #held = 0
-  /** Calls of more than one. */
-  #wide = 0
-  /** Work that each call has had since the start, in ns: a call is done when this has grown by its own work. */
-  #served = 0
   #since = 0
   #minded = false
-  readonly #ends = new EventHeap<Sharer>()
   readonly #changed: Waiters
 
   constructor(
@@ -78,12 +93,13 @@ export class SharedServers implements Resource {
     this.#changed = new Waiters(clock)
   }
 
-  *use(ns: number, width = 1): Body {
+  *use(ns: number, { width = 1, yields = false }: Share = {}): Body {
     if (ns === 0) return
     this.#advance()
-    this.#wanted += width
-    if (width > 1) this.#wide++
-    this.#ends.push(this.#served + ns, { ...this.clock.suspension(), width })
+    const lane = yields ? this.#yielding : this.#usual
+    lane.wanted += width
+    if (width > 1) lane.wide++
+    lane.ends.push(lane.served + ns, { ...this.clock.suspension(), width })
     if (this.#minded) this.#changed.wakeOne()
     else this.clock.start(this.#mind())
     this.#minded = true
@@ -103,33 +119,54 @@ export class SharedServers implements Resource {
 
   #advance(): void {
     const { now } = this.clock
-    if (this.#ends.size > 0) this.#served += (now - this.#since) / this.#slowness
+    for (const lane of this.#lanes)
+      if (lane.ends.size > 0) lane.served += (now - this.#since) / this.#slowness(lane)
     this.#since = now
   }
 
   /** How much longer a call takes than alone. */
-  get #slowness(): number {
-    return slownessOf(this.servers, this.#wanted + this.#held, this.#wide, this.straggling)
+  #slowness(lane: Lane): number {
+    const usual = this.#usual.wanted + this.#held
+    const yielding = this.#yielding.wanted
+    if (usual + yielding <= this.servers) return 1
+    // What those that do not yield have of what is wanted, as the others have little of each server.
+    const theirs = Math.min(usual, (this.servers * usual) / (usual + YIELDING * yielding))
+    return lane === this.#usual
+      ? slownessOf(theirs, usual, lane.wide, this.straggling)
+      : slownessOf(this.servers - theirs, yielding, lane.wide, this.straggling)
   }
 
   /** While there are calls: wakes each when it is done, however often others come between. */
   *#mind(): Body {
-    while (this.#ends.size > 0) {
-      const end = this.#ends.nextTime
-      const due = this.clock.now + Math.max(0, end - this.#served) * this.#slowness
+    for (;;) {
+      const next = this.#next()
+      if (!next) break
+      const { lane, due } = next
+      const end = lane.ends.nextTime
       this.#changed.join(due)
       yield
       this.#advance()
       if (this.clock.now < due) continue
       // Rounding must not keep a call here whose time has come.
-      this.#served = Math.max(this.#served, end)
-      const done = this.#ends.pop()
-      this.#wanted -= done.width
-      if (done.width > 1) this.#wide--
+      lane.served = Math.max(lane.served, end)
+      const done = lane.ends.pop()
+      lane.wanted -= done.width
+      if (done.width > 1) lane.wide--
+      // What rounding left of fractions.
+      if (lane.ends.size === 0) lane.wanted = 0
       this.clock.wake(done)
     }
-    // What rounding left of fractions.
-    this.#wanted = 0
     this.#minded = false
+  }
+
+  /** The call that is done first as things are; undefined if there is none. */
+  #next(): { lane: Lane; due: number } | undefined {
+    let first: { lane: Lane; due: number } | undefined
+    for (const lane of this.#lanes) {
+      if (lane.ends.size === 0) continue
+      const due = this.clock.now + Math.max(0, lane.ends.nextTime - lane.served) * this.#slowness(lane)
+      if (!first || due < first.due) first = { lane, due }
+    }
+    return first
   }
 }

@@ -26,6 +26,8 @@ export interface Stretch {
   resource?: string
   /** Servers that it keeps busy at once, where the resource has them to spare: 1. */
   width?: number
+  /** Others that want the same resource are served before it. */
+  yields?: boolean
   /** What it keeps busy of another resource meanwhile, without being slowed there. */
   beside?: { resource: string; width: number }
   /** The step's thread does not wait for this one, nor for what follows: see `ServiceModel.ahead`. */

@@ -54,10 +54,10 @@ export interface World {
 
 /** Lets stretches of a call pass, one after the other. */
 export function* pass({ clock, resources }: World, stretches: readonly Stretch[]): Body {
-  for (const { ms, resource: name, width, beside } of stretches) {
+  for (const { ms, resource: name, width, yields, beside } of stretches) {
     const resource = name === undefined ? undefined : resources.get(name)
     const letGo = beside && resources.get(beside.resource)?.hold?.(beside.width)
-    if (resource) yield* resource.use(1e6 * ms, width)
+    if (resource) yield* resource.use(1e6 * ms, { width, yields })
     else yield* clock.sleepUntil(clock.now + 1e6 * ms)
     letGo?.()
   }

@@ -1,4 +1,5 @@
 import { expect, test } from 'bun:test'
+import fc from 'fast-check'
 import { Clock } from '../../src/simulator/clock.ts'
 import { SharedServers } from '../../src/simulator/resources.ts'
 import { alone, loader, network, simulated } from './plans.ts'
@@ -11,7 +12,7 @@ test('a call of two threads has twice the share of a call of one', () => {
   const servers = new SharedServers(clock, 2)
   const ends: Record<string, number> = {}
   const use = function* (name: string, work: number, width: number) {
-    yield* servers.use(work, width)
+    yield* servers.use(work, { width })
     ends[name] = clock.now
   }
   clock.start(use('wide', 6, 2))
@@ -147,7 +148,7 @@ test('threads that wait for each other cost all who share with them, where there
   const servers = new SharedServers(clock, 2, 1.5)
   const ends: number[] = []
   const use = function* (work: number, width: number) {
-    yield* servers.use(work, width)
+    yield* servers.use(work, { width })
     ends.push(clock.now)
   }
   clock.start(use(4, 2))
@@ -156,4 +157,85 @@ test('threads that wait for each other cost all who share with them, where there
   // Three wanted of two, and 1.5 times slower yet: 2 ms of work take 4.5. The wide one is alone for its other 2.
   expect(ends[0]).toBeCloseTo(4.5, 9)
   expect(ends[1]).toBeCloseTo(6.5, 9)
+})
+
+/** When calls end that want servers from the beginning on: work, width, and whether they yield. */
+function endsOf(
+  servers: number,
+  calls: readonly [work: number, width: number, yields: boolean][],
+  held = 0,
+): number[] {
+  const clock = new Clock()
+  const shared = new SharedServers(clock, servers)
+  const ends: number[] = new Array(calls.length)
+  const use = function* (at: number, work: number, width: number, yields: boolean) {
+    yield* shared.use(work, { width, yields })
+    ends[at] = clock.now
+  }
+  if (held > 0) shared.hold(held)
+  for (const [at, [work, width, yields]] of calls.entries()) clock.start(use(at, work, width, yields))
+  expect(clock.run()).toBe(0)
+  return ends
+}
+
+test('calls that yield have little of what others want, and all of what these leave', () => {
+  // Weights of 1024 and 110 on one server; the rest of the second call is done alone.
+  const [first, second] = endsOf(1, [
+    [9, 1, false],
+    [9, 1, true],
+  ])
+  expect(first).toBeCloseTo((9 * (1024 + 110)) / 1024, 9)
+  expect(second).toBeCloseTo(18, 9)
+  // What is held is served like those that do not yield.
+  const [beside] = endsOf(1, [[9, 1, true]], 1)
+  expect(beside).toBeCloseTo((9 * (1024 + 110)) / 110, 9)
+})
+
+test('calls that yield among themselves, and where there is enough for all, are served as any', () => {
+  expect(
+    endsOf(1, [
+      [4, 1, true],
+      [4, 1, true],
+    ]),
+  ).toEqual([8, 8])
+  expect(
+    endsOf(2, [
+      [4, 1, false],
+      [6, 1, true],
+    ]),
+  ).toEqual([4, 6])
+  // One thread can't use more than one of two servers: the other is for those that yield.
+  expect(
+    endsOf(2, [
+      [4, 1, false],
+      [1, 1, true],
+      [1, 1, true],
+    ]),
+  ).toEqual([4, 2, 2])
+})
+
+test('however calls yield, all of the work is done, and no server does more than it can', () => {
+  const call = fc.record({
+    work: fc.double({ min: 0.1, max: 10, noNaN: true }),
+    width: fc.constantFrom(0.25, 1, 2),
+    yields: fc.boolean(),
+  })
+  fc.assert(
+    fc.property(
+      fc.array(call, { minLength: 1, maxLength: 12 }),
+      fc.double({ min: 0.5, max: 6, noNaN: true }),
+      (calls, servers) => {
+        const ends = endsOf(
+          servers,
+          calls.map(({ work, width, yields }) => [work, width, yields] as const),
+        )
+        const total = calls.reduce((sum, { work, width }) => sum + work * width, 0)
+        const last = Math.max(...ends)
+        expect(last).toBeGreaterThanOrEqual(total / servers - 1e-6)
+        for (const [at, end] of ends.entries()) expect(end).toBeGreaterThanOrEqual(calls[at]!.work - 1e-6)
+        // Whoever is last was not kept waiting with servers idle.
+        expect(last).toBeLessThanOrEqual(total / servers + Math.max(...calls.map(({ work }) => work)) + 1e-6)
+      },
+    ),
+  )
 })

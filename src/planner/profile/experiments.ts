@@ -37,6 +37,12 @@ export interface Sizes {
 /** Of a crowd on a GPU: each of its threads compiles its code anew, and is slower for the first second. */
 const GPU_CROWD_S = 4
 
+/**
+ * Requests in flight for each thread that loads on a GPU: with one, it would be idle while the network has it, and what so many of
+ * them do to each other would be told by fewer.
+ */
+const KEEPS_BUSY = 2
+
 /** Threads for one request at a time to go round: with more, each would still be compiling when it ends. */
 const MOST_SPREAD = 16
 
@@ -204,7 +210,7 @@ function crowdsOf(
     (crowd): Experiment => ({
       name: `${name}-crowd-${crowd}`,
       arrangement: base(crowd, 1, loading(crowd)),
-      concurrency: crowd,
+      concurrency: decodesOnGpu(file) ? KEEPS_BUSY * crowd : crowd,
       isolates: false,
       seconds: decodesOnGpu(file) ? GPU_CROWD_S : 3,
       rank: 1,
@@ -238,7 +244,7 @@ function crowdsOf(
   const both: Experiment = {
     name: `${name}-crowd-${inFlight}-and-${hostDecoders}-on-host`,
     arrangement: base(inFlight + hostDecoders, 1, { ...loading(inFlight), cpu_decoders: hostDecoders }),
-    concurrency: inFlight + hostDecoders,
+    concurrency: KEEPS_BUSY * (inFlight + hostDecoders),
     isolates: false,
     // So many threads compile for longer, on the same cores.
     seconds: 12,

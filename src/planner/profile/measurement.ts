@@ -343,7 +343,9 @@ export class Measurement {
         throw error
       }
     }
-    fit(profile, this.#crowds, parametersOf(profile), predict)
+    // One request at a time, whose pieces threads share, comes nowhere near what is shared.
+    const crowded = this.#crowds.filter(({ concurrency }) => concurrency > 1)
+    fit(profile, crowded, parametersOf(profile), predict)
     profile.fitted = fittedErrors(profile, this.#crowds, predict)
     return profile
   }

@@ -134,6 +134,7 @@ export class Samples {
       title: of.title,
       width: of.width,
       ...hostWidthOf(of),
+      ...(of.engine === 'gpu-host' && { yields: true }),
       ahead: of.ahead,
       shares: sharesOf(of),
       calls: plausible(

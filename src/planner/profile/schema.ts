@@ -25,6 +25,8 @@ const stepSchema = v.object({
   width: positive('width'),
   /** Of a call on a GPU: how much of a core of the host it keeps busy all the while. */
   hostWidth: v.optional(share),
+  /** Its threads on the host give way to others, as decoders of a loader on a GPU do. */
+  yields: v.optional(v.boolean()),
   /** Batches that it may have under way when it takes the next. */
   ahead: count,
   /** Shares of a call's time that are work on what calls share, by the name of that. */

@@ -176,7 +176,13 @@ export function longerOver({ threads: measured, calls }: Spread, threads: number
 
 /** How a call that takes `ms` by itself divides its time. */
 export function stretchesOf(
-  { shares, width, hostWidth = 0, ahead }: Pick<ProfiledStep, 'shares' | 'width' | 'hostWidth' | 'ahead'>,
+  {
+    shares,
+    width,
+    hostWidth = 0,
+    yields = false,
+    ahead,
+  }: Pick<ProfiledStep, 'shares' | 'width' | 'hostWidth' | 'yields' | 'ahead'>,
   ms: number,
   device: number,
   { capacities, straggling }: Pick<Profile, 'capacities' | 'straggling'>,
@@ -190,7 +196,7 @@ export function stretchesOf(
     return {
       ms: (ms * share) / alone,
       resource: resourceOf(name, device),
-      ...(name === 'cores' && { width }),
+      ...(name === 'cores' && { width, ...(yields && { yields }) }),
       ...(hostWidth > 0 && { beside: { resource: cores, width: hostWidth } }),
       ...(later && { later }),
     }

@@ -296,6 +296,8 @@ test('a GPU is measured by itself, with decoders on the host beside it, and crow
     'a-sharing-8',
     'a-spread-16',
   ])
+  // Twice as many requests as threads, so that none waits for the network: but for those that go round, one at a time.
+  expect(crowds.slice(-5).map(({ concurrency }) => concurrency)).toEqual([64, 16, 60, 1, 1])
   const spread = experimentsOf('a', pipeline(4), { batches: [], crowds: [2, 8] }).at(-1)!
   expect(spread).toMatchObject({ concurrency: 1, isolates: false, spreads: true })
   expect(spread.arrangement.config.pipeline[0]).toMatchObject({ in_flight: 8 })
