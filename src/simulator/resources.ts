@@ -85,10 +85,14 @@ export class SharedServers implements Resource {
   #minded = false
   readonly #changed: Waiters
 
+  /**
+   * @param seats threads of processors, of which two may be less than two servers: while there is one for each call, none has to yield
+   */
   constructor(
     readonly clock: Clock,
     readonly servers: number,
     readonly straggling?: number,
+    readonly seats = servers,
   ) {
     this.#changed = new Waiters(clock)
   }
@@ -128,12 +132,13 @@ export class SharedServers implements Resource {
   #slowness(lane: Lane): number {
     const usual = this.#usual.wanted + this.#held
     const yielding = this.#yielding.wanted
-    if (usual + yielding <= this.servers) return 1
-    // What those that do not yield have of what is wanted, as the others have little of each server.
-    const theirs = Math.min(usual, (this.servers * usual) / (usual + YIELDING * yielding))
-    return lane === this.#usual
-      ? slownessOf(theirs, usual, lane.wide, this.straggling)
-      : slownessOf(this.servers - theirs, yielding, lane.wide, this.straggling)
+    const wanted = usual + yielding
+    const evenly = slownessOf(this.servers, wanted, lane.wide, this.straggling)
+    if (wanted <= this.seats) return evenly
+    // Seats that those have who do not yield, as the others have little of each.
+    const theirs = Math.min(usual, (this.seats * usual) / (usual + YIELDING * yielding))
+    const each = lane === this.#usual ? theirs / usual : (this.seats - theirs) / yielding
+    return (evenly * this.seats) / wanted / each
   }
 
   /** While there are calls: wakes each when it is done, however often others come between. */

@@ -20,6 +20,8 @@ export interface ResourceOptions {
   sharing: 'fifo' | 'even'
   /** Of those shared evenly: how much longer all take where a call of several threads does not get enough (1). */
   straggling?: number
+  /** Of those shared evenly: as many calls may be served at once, however slowly, before any yields (`servers`). */
+  seats?: number
 }
 
 export interface SimulationOptions {
@@ -83,10 +85,12 @@ export function simulate(options: SimulationOptions): Simulated {
   const outcomes = new Outcomes(clock, schedule.length, plan.steps, permits)
   let ending: Simulated['ending'] = { kind: 'done' }
   const resources = Object.entries(options.resources ?? {}).map(
-    ([name, { servers, sharing, straggling }]) =>
+    ([name, { servers, sharing, straggling, seats }]) =>
       [
         name,
-        sharing === 'fifo' ? new FifoServers(clock, servers) : new SharedServers(clock, servers, straggling),
+        sharing === 'fifo'
+          ? new FifoServers(clock, servers)
+          : new SharedServers(clock, servers, straggling, seats),
       ] as const,
   )
   const world: World = {

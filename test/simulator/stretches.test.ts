@@ -163,10 +163,10 @@ test('threads that wait for each other cost all who share with them, where there
 function endsOf(
   servers: number,
   calls: readonly [work: number, width: number, yields: boolean][],
-  held = 0,
+  { held = 0, seats = servers }: { held?: number; seats?: number } = {},
 ): number[] {
   const clock = new Clock()
-  const shared = new SharedServers(clock, servers)
+  const shared = new SharedServers(clock, servers, 1, seats)
   const ends: number[] = new Array(calls.length)
   const use = function* (at: number, work: number, width: number, yields: boolean) {
     yield* shared.use(work, { width, yields })
@@ -187,7 +187,7 @@ test('calls that yield have little of what others want, and all of what these le
   expect(first).toBeCloseTo((9 * (1024 + 110)) / 1024, 9)
   expect(second).toBeCloseTo(18, 9)
   // What is held is served like those that do not yield.
-  const [beside] = endsOf(1, [[9, 1, true]], 1)
+  const [beside] = endsOf(1, [[9, 1, true]], { held: 1 })
   expect(beside).toBeCloseTo((9 * (1024 + 110)) / 110, 9)
 })
 
@@ -212,6 +212,30 @@ test('calls that yield among themselves, and where there is enough for all, are 
       [1, 1, true],
     ]),
   ).toEqual([4, 2, 2])
+})
+
+test('while two threads of a core are free, nobody yields: all are slower alike', () => {
+  const two = endsOf(
+    1,
+    [
+      [4, 1, false],
+      [4, 1, true],
+    ],
+    { seats: 2 },
+  )
+  expect(two).toEqual([8, 8])
+  // Where they are taken, one thread is left for two that yield.
+  const [first, ...others] = endsOf(
+    1,
+    [
+      [4, 1, false],
+      [4, 1, true],
+      [4, 1, true],
+    ],
+    { seats: 2 },
+  )
+  expect(first).toBeCloseTo(8, 9)
+  for (const end of others) expect(end).toBeCloseTo(12, 9)
 })
 
 test('however calls yield, all of the work is done, and no server does more than it can', () => {

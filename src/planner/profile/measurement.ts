@@ -232,7 +232,7 @@ export class Measurement {
     if (experiment.spreads) {
       for (const call of run.calls) if (call.step === 0) this.#samples.takeRound(planned, call)
     } else if (experiment.isolates) this.#takeCalls(planned, run, experiment)
-    else this.#takeCrowd(experiment, run, all.length, seed)
+    else this.#takeCrowd(experiment, planned, run, all.length, seed)
     if (experiment.isolates && experiment.concurrency === 1)
       for (const ms of run.handOverMs) this.#handOverMs.push(ms)
   }
@@ -248,7 +248,13 @@ export class Measurement {
     }
   }
 
-  #takeCrowd(experiment: Experiment, run: ObservedRun, requests: number, seed: number): void {
+  #takeCrowd(
+    experiment: Experiment,
+    planned: Planned,
+    run: ObservedRun,
+    requests: number,
+    seed: number,
+  ): void {
     const { name, arrangement, concurrency } = experiment
     const { results } = run
     const times = new Map<string, number[]>()
@@ -256,6 +262,7 @@ export class Measurement {
     for (const call of run.calls) {
       const { step, engine, ms } = call
       if (shares) this.#sharedWork.take(call, true)
+      else this.#samples.takeBeside(planned, call)
       const calls = callsOf(step, engine)
       if (calls === undefined) continue
       const known = times.get(calls) ?? []

@@ -115,7 +115,12 @@ export class ProfilePredictor implements Predictor {
     const resources = resourcesOf(this.machine, () => 'even')
     const cores = resourceOf('cores', CPU)
     const own = resources[cores]
-    return own ? { ...resources, [cores]: { ...own, straggling: this.profile.straggling } } : resources
+    if (!own) return resources
+    const { straggling } = this.profile
+    return {
+      ...resources,
+      [cores]: { ...own, straggling, seats: Math.max(this.machine.cores ?? 0, own.servers) },
+    }
   }
 
   predict(arrangement: Arrangement, { requests, seed, ratePerS, warmup }: Load): Prediction {

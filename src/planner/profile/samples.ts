@@ -23,6 +23,9 @@ const LEAST_CALLS = 5
 /** Times what well-seen sizes say: calls of a size that was hardly seen have waited for something if they took longer. */
 const BEYOND = 3
 
+/** Decoders on the host take longer from the second one on: 8, 12 and 30 of them at once took alike. */
+const FEW = 2
+
 /** Calls of a step, in the order in which they came. */
 interface Gathered {
   key: string
@@ -39,7 +42,7 @@ interface Gathered {
   calls: Map<string, { clips: number; video?: number; ms: number[] }>
 }
 
-/** Times of calls that went round so many threads, by clips. */
+/** Times of calls that went round so many threads, or of so many at once, by clips. */
 interface Round {
   threads: number
   ms: Map<number, number[]>
@@ -101,6 +104,15 @@ export class Samples {
     const times = known.ms.get(call.clips) ?? []
     known.ms.set(call.clips, times)
     times.push(call.ms)
+  }
+
+  /** Takes a call of a decoder on the host, of many that were at work at once: of these only processor time tells of the call itself. */
+  takeBeside(planned: Planned, call: ObservedCall): void {
+    if (call.engine !== 'gpu-host' || call.cpuMs === undefined) return
+    const { at } = this.#at(planned, call)
+    const known = this.#rounds.get(at) ?? { threads: FEW, ms: new Map<number, number[]>() }
+    this.#rounds.set(at, known)
+    known.ms.set(call.clips, [...(known.ms.get(call.clips) ?? []), call.cpuMs])
   }
 
   /** Keys of steps of which there are calls. */

@@ -32,7 +32,10 @@ const stepSchema = v.object({
   /** Shares of a call's time that are work on what calls share, by the name of that. */
   shares: v.record(v.string(), share),
   calls: v.pipe(v.array(callsSchema), v.minLength(1, 'a step without measured calls')),
-  /** Where calls, one at a time, went round so many threads: how many times longer they took, by clips. */
+  /**
+   * Where calls, one at a time, went round so many threads, or decoders on the host were so many at once: how many times longer they
+   * took, by clips; of those that were at work at once, the processor.
+   */
   spread: v.optional(
     v.object({
       threads: v.pipe(count, v.minValue(2, 'a spread is over two threads and more')),

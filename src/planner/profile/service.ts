@@ -135,8 +135,13 @@ export class ProfiledService implements ServiceModel {
   stretches(call: Call): Stretch[] {
     const known = this.#of(call.instance, call.worker)
     const { part = 1, helping = false } = call
-    const ms = this.ms(call) * this.#longer(call, known) * part
-    const own = stretchesOf(known, ms, call.instance.device, this.profile)
+    const own = stretchesOf(
+      known,
+      this.ms(call) * part,
+      call.instance.device,
+      this.profile,
+      this.#longer(call, known),
+    )
     const { extraMs = 0 } = this.profile.sharing ?? {}
     return helping && extraMs > 0 ? [{ ms: extraMs, resource: resourceOf('cores', CPU) }, ...own] : own
   }
@@ -165,16 +170,20 @@ export function leastLargest(profile: Profile, clips: number): number {
 }
 
 /**
- * How many times longer than on one thread a call takes that goes to any of so many: caches, of processors and of engines, hold
- * what other threads needed. Between one thread and as many as were measured, and beyond, it grows with the number's logarithm.
+ * How many times longer than on one thread a call takes that goes to any of so many: caches hold what other threads needed. It
+ * grows with the number's logarithm up to as many as were measured, and no more from there on: 32 threads on an H100's engines do as
+ * much as 16.
  */
 export function longerOver({ threads: measured, calls }: Spread, threads: number, clips: number): number {
   const off = (known: { clips: number }) => Math.abs(Math.log((known.clips || 1) / (clips || 1)))
   const nearest = calls.toSorted((a, b) => off(a) - off(b))[0]
-  return nearest ? 1 + ((nearest.longer - 1) * Math.log(threads)) / Math.log(measured) : 1
+  return nearest ? 1 + (nearest.longer - 1) * Math.min(1, Math.log(threads) / Math.log(measured)) : 1
 }
 
-/** How a call that takes `ms` by itself divides its time. */
+/**
+ * How a call that takes `ms` by itself divides its time.
+ * @param longer times that it takes on its thread, in all; engines and networks do no more for that
+ */
 export function stretchesOf(
   {
     shares,
@@ -186,6 +195,7 @@ export function stretchesOf(
   ms: number,
   device: number,
   { capacities, straggling }: Pick<Profile, 'capacities' | 'straggling'>,
+  longer = 1,
 ): Stretch[] {
   const later = ahead > 0
   const cores = resourceOf('cores', device)
@@ -194,14 +204,18 @@ export function stretchesOf(
     const alone =
       name === 'cores' ? slownessOf(capacities.cores ?? width, width, width > 1 ? 1 : 0, straggling) : 1
     return {
-      ms: (ms * share) / alone,
+      ms: (ms * share * (name === 'cores' ? longer : 1)) / alone,
       resource: resourceOf(name, device),
       ...(name === 'cores' && { width, ...(yields && { yields }) }),
       ...(hostWidth > 0 && { beside: { resource: cores, width: hostWidth } }),
       ...(later && { later }),
     }
   })
-  const rest = Math.max(0, ms * (1 - Object.values(shares).reduce((sum, share) => sum + share, 0)))
+  const elsewhere = Object.entries(shares).reduce(
+    (sum, [name, share]) => sum + share * (name === 'cores' ? longer : 1),
+    0,
+  )
+  const rest = Math.max(0, ms * (longer - elsewhere))
   const own = hostWidth > 0 ? { resource: cores, width: hostWidth } : {}
   return [{ ms: rest, ...own, ...(later && { later }) }, ...shared]
 }

@@ -15,9 +15,10 @@ import {
 import { engineOf, stepKey } from '../../../src/planner/profile/keys.ts'
 import { networkReader } from '../../../src/planner/profile/networks.ts'
 import { ProfilePredictor, whatIf } from '../../../src/planner/profile/predictor.ts'
-import { observe } from '../../../src/planner/profile/read-run.ts'
+import { type ObservedCall, observe } from '../../../src/planner/profile/read-run.ts'
+import { Samples } from '../../../src/planner/profile/samples.ts'
 import type { Profile } from '../../../src/planner/profile/schema.ts'
-import { LINK_BYTES_PER_S } from '../../../src/planner/profile/service.ts'
+import { LINK_BYTES_PER_S, longerOver } from '../../../src/planner/profile/service.ts'
 import { runsOn, usableSpace } from '../../../src/planner/search/find.ts'
 import { usualLimits } from '../../../src/planner/space/limits.ts'
 import { Space } from '../../../src/planner/space/space.ts'
@@ -202,7 +203,7 @@ test('no plan is predicted to be faster than its bound, however few cores there 
   )
 })
 
-test('calls that go round many threads take longer, by the number of threads', () => {
+test('calls that go round many threads take longer on their threads, by the number of these, and not on the decoders', () => {
   const profile = profileOf()
   const [loader, ...others] = profile.steps
   const spread = { threads: 16, calls: [{ clips: 1, longer: 1.5 }] }
@@ -215,13 +216,44 @@ test('calls that go round many threads take longer, by the number of threads', (
     [4, 1.25],
     [16, 1.5],
   ] as const)
-    near(ratePerS(pipeline(inFlight), of), (1000 * inFlight) / (longer * inStepMs(inFlight)))
+    near(ratePerS(pipeline(inFlight), of), (1000 * inFlight) / (inStepMs(inFlight) + (longer - 1) * LOAD_MS))
+  // Of more threads than were measured nothing is known.
+  expect(longerOver(spread, 64, 1)).toBeCloseTo(1.5, 9)
   // What no plan can do without is the least that any of them takes.
   const [demand] = of.demand(
     { config: pipeline(16), step: 0, device: 0, mostBatch: 1 },
     { requests: 5, seed: 1 },
   )
   expect(demand!.threadMs).toBeCloseTo(LOAD_MS, 9)
+})
+
+test('decoders on the host that were seen beside others take the processor for longer, and give way', () => {
+  const both = planOf(
+    arranged(pipeline(1, 1)),
+    { requests: 10, seed: 0 },
+    { registry: builtin, gpus: 8, networks: networkReader(builtin) },
+  )
+  const samples = new Samples()
+  const call = (ms: number, cpuMs: number): ObservedCall => ({
+    step: 0,
+    engine: 'gpu-host',
+    items: 1,
+    clips: 1,
+    beginMs: 0,
+    ms,
+    cpuMs,
+  })
+  for (let i = 0; i < 5; i++) {
+    samples.take(both, call(10, 10), 0)
+    // What it waits for others tells nothing of the call.
+    samples.takeBeside(both, call(40, 12))
+    samples.take(both, { ...call(10, 4), engine: 'gpu' }, 0)
+    samples.takeBeside(both, { ...call(40, 12), engine: 'gpu' })
+  }
+  const [host, gpu] = samples.steps
+  expect(host).toMatchObject({ yields: true, spread: { threads: 2, calls: [{ clips: 1, longer: 1.2 }] } })
+  expect(gpu!.yields).toBeUndefined()
+  expect(gpu!.spread).toBeUndefined()
 })
 
 test('a network that runs ahead computes one batch after the other, however many wait', () => {
