@@ -50,6 +50,10 @@ export function notesOf(
   if (flags.what_if) notes.push('simulated: nothing of this ran, and the GPUs or hosts were not measured')
   else if (flags.no_proof) notes.push('not proven: no plan ran for real (--no-proof)')
   else if (proven?.end.winner === undefined) notes.push('not proven: no run gave figures')
+  else if (!proven.heldOut && !proven.interrupted)
+    notes.push(
+      'no time was left to run the winner with a seed that no run before had: a larger --budget does',
+    )
   if (found.ended === 'stopped')
     notes.push(`the search ended with its time: it tried ${found.evaluated} of at most ${found.size} plans`)
   if (found.beyondBound > 0)

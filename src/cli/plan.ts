@@ -156,6 +156,7 @@ class Planning {
       // Few show where calls begin to disturb each other, many what can be done at most.
       crowds: onGpus ? [...new Set([Math.max(...limits.inFlight), Math.min(...limits.inFlight)])] : [2, 4],
       hostDecoders: Math.max(...limits.cpuDecoders),
+      gpus: limits.gpus,
       command: this.command,
       ...(file.video_root !== undefined && { videoRoot: file.video_root }),
       ...(file.weights !== undefined && { weights: file.weights }),

@@ -132,6 +132,8 @@ describe('a proof', () => {
     expect(heldOut!.bulk!.videosPerS).toBe(10)
     const none = proving(['a', 'b'], () => measured(10, 10), { budgetMs: 0 })
     expect((await none.proven).end).toMatchObject({ winner: 0, values: [[10], []] })
+    expect(none.runs).toHaveLength(1)
+    expect((await none.proven).heldOut).toBeUndefined()
   })
 
   test('with little time runs a second plan before the last run under the held-out seed', async () => {

@@ -30,6 +30,8 @@ export interface Sizes {
   crowds: readonly number[]
   /** The most threads that may decode on the host for a GPU, beside the GPU's own decoders: 0, and that is not measured. */
   hostDecoders?: number
+  /** GPUs that plans may use: what decodes on all of them at once shares the host. Without it, the file's first one. */
+  gpus?: readonly number[]
   /** CPU threads that a network on the host may have, beside all of the host's. */
   threads?: readonly number[]
 }
@@ -114,7 +116,7 @@ const withThreads = (arrangement: Arrangement, threads: number): Arrangement => 
 export function experimentsOf(
   name: string,
   given: PipelineFile,
-  { batches, crowds, hostDecoders = 0, threads = [] }: Sizes,
+  { batches, crowds, hostDecoders = 0, gpus = [], threads = [] }: Sizes,
 ): Experiment[] {
   const whole = smallest(given)
   const branches = branchesOf(whole)
@@ -125,7 +127,7 @@ export function experimentsOf(
       ...(only && { only }),
     }))
   })
-  return [...ways, ...crowdsOf(name, whole, crowds, hostDecoders)]
+  return [...ways, ...crowdsOf(name, whole, { crowds, hostDecoders, gpus })]
 }
 
 /** Arrangements of a pipeline with so many requests in flight, and options of its first step. */
@@ -148,7 +150,7 @@ function arrangementsOf(file: PipelineFile) {
 function isolatedOf(
   name: string,
   file: PipelineFile,
-  { batches, hostDecoders, threads: counts }: Required<Omit<Sizes, 'crowds'>>,
+  { batches, hostDecoders, threads: counts }: Required<Omit<Sizes, 'crowds' | 'gpus'>>,
 ): Experiment[] {
   const { base, loading } = arrangementsOf(file)
   const isolated = batches.map(
@@ -198,12 +200,21 @@ const decodesOnGpu = ({ pipeline: [first] }: PipelineFile): boolean =>
 /** Whether a run, by its name, is of many threads on a GPU's engines and many decoders on the host at once. */
 export const isOfBothEngines = (name: string): boolean => /-crowd-\d+-and-\d+-on-host$/.test(name)
 
+/** The file with what runs on a GPU on each of several. */
+const onAll = (file: PipelineFile, gpus: readonly number[]): PipelineFile => ({
+  ...file,
+  pipeline: file.pipeline.map(step =>
+    runsOnGpu(step)
+      ? { ...step, queue_groups: step.queue_groups.map(group => ({ ...group, gpus: [...gpus] })) }
+      : step,
+  ),
+})
+
 /** Runs with many requests in flight, and one with as many threads for one request at a time. */
 function crowdsOf(
   name: string,
   file: PipelineFile,
-  crowds: readonly number[],
-  hostDecoders: number,
+  { crowds, hostDecoders, gpus }: Required<Pick<Sizes, 'crowds' | 'hostDecoders' | 'gpus'>>,
 ): Experiment[] {
   const { base, loading } = arrangementsOf(file)
   const crowded = crowds.map(
@@ -240,11 +251,15 @@ function crowdsOf(
     rank: 2,
   }
   if (hostDecoders === 0) return [...crowded, ...shared, spread]
+  const loaders = Math.max(1, gpus.length)
   const inFlight = Math.ceil(most / 2)
+  const beside = Math.ceil(hostDecoders / loaders)
+  const threads = loaders * (inFlight + beside)
+  const arrangement = base(threads, 1, { ...loading(inFlight), cpu_decoders: beside })
   const both: Experiment = {
-    name: `${name}-crowd-${inFlight}-and-${hostDecoders}-on-host`,
-    arrangement: base(inFlight + hostDecoders, 1, { ...loading(inFlight), cpu_decoders: hostDecoders }),
-    concurrency: KEEPS_BUSY * (inFlight + hostDecoders),
+    name: `${name}-crowd-${loaders * inFlight}-and-${loaders * beside}-on-host`,
+    arrangement: loaders > 1 ? { ...arrangement, config: onAll(arrangement.config, gpus) } : arrangement,
+    concurrency: KEEPS_BUSY * threads,
     isolates: false,
     // So many threads compile for longer, on the same cores.
     seconds: 12,

@@ -81,6 +81,7 @@ export async function makeProfile(options: MakeOptions): Promise<Profile | undef
     batches,
     crowds,
     hostDecoders = 0,
+    gpus = [],
     threads = fewerThan(about.cores),
     command,
     videoRoot,
@@ -94,7 +95,7 @@ export async function makeProfile(options: MakeOptions): Promise<Profile | undef
     say,
   } = options
   const experiments = Object.entries(files).flatMap(([name, file], at) =>
-    experimentsOf(name, file, { batches, crowds, hostDecoders, threads }).map(experiment => ({
+    experimentsOf(name, file, { batches, crowds, hostDecoders, gpus, threads }).map(experiment => ({
       ...experiment,
       rank: experiment.rank + (at > 0 && experiment.rank >= FIRST_RANK ? AFTER_CROWDS : 0),
     })),

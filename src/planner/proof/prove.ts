@@ -55,7 +55,7 @@ export interface Proven {
   requests: number
   /** Results that each run's figures leave out at its start. */
   warmup: number
-  /** With a seed that no run before had: in bulk and at a rate. */
+  /** With a seed that no run before had: in bulk and at a rate. Undefined where no time was left for it. */
   heldOut?: { seed: number; requests: number; bulk?: Measured; atRate?: Measured & { ratePerS: number } }
   /** Whether it ended because people asked for it. */
   interrupted: boolean
@@ -91,7 +91,7 @@ const measuredOf = ({ exit, throughput, latency_ms }: SummaryLine): Measured | u
     ? undefined
     : { videosPerS: throughput.videos_per_s, p50Ms: latency_ms.p50, p99Ms: latency_ms.p99 }
 
-/** Runs the best plans for real, all under the same seeds, and the winner once more with another one. */
+/** Runs the best plans for real, all under the same seeds, and the winner once more with another one, as far as there is time. */
 export async function prove(options: ProofOptions): Promise<Proven> {
   return await new Proving(options).run()
 }
@@ -134,7 +134,7 @@ class Proving {
     const seeds = Array.from({ length: rounds }, (_, round) => seed + round)
     const base = { end, seeds, requests: this.#requests, warmup: this.#warmup }
     const winner = end.winner === undefined ? undefined : entrants[end.winner]
-    if (!winner || this.#interrupted) return { ...base, interrupted: this.#interrupted }
+    if (!winner || this.#interrupted || !this.#timeFor(1)) return { ...base, interrupted: this.#interrupted }
     const heldOut = await this.#holdOut(winner, seed + ROUNDS)
     return { ...base, heldOut, interrupted: this.#interrupted }
   }

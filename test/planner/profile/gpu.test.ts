@@ -330,6 +330,21 @@ test('a GPU is measured by itself, with decoders on the host beside it, and crow
   ])
   // Twice as many requests as threads, so that none waits for the network: but for those that go round, one at a time.
   expect(crowds.slice(-5).map(({ concurrency }) => concurrency)).toEqual([64, 16, 60, 1, 1])
+  // Decoders on the host are shared by the loaders of all GPUs.
+  const [onBoth] = experimentsOf('a', drawing, {
+    batches: [],
+    crowds: [32, 8],
+    hostDecoders: 30,
+    gpus: [0, 2],
+  }).filter(({ name }) => isOfBothEngines(name))
+  expect(onBoth).toMatchObject({ name: 'a-crowd-32-and-30-on-host', concurrency: 124 })
+  const { config } = onBoth!.arrangement
+  expect(config.pipeline[0]).toMatchObject({ in_flight: 16, cpu_decoders: 15 })
+  expect(config.pipeline.map(({ queue_groups: [group] }) => group!.gpus)).toEqual([
+    [0, 2],
+    [0, 2],
+  ])
+  expect(planned(config).instances.map(({ device }) => device)).toEqual([0, 2, 0, 2])
   const spread = experimentsOf('a', pipeline(4), { batches: [], crowds: [2, 8] }).at(-1)!
   expect(spread).toMatchObject({ concurrency: 1, isolates: false, spreads: true })
   expect(spread.arrangement.config.pipeline[0]).toMatchObject({ in_flight: 8 })
