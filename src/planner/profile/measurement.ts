@@ -18,9 +18,11 @@ import {
   figuresOf,
   fit,
   fittedErrors,
+  followed,
   type Predict,
   parametersOf,
   simulatedFigures,
+  simulatedOf,
 } from './fit.ts'
 import { networkReader, threadsOfFile } from './networks.ts'
 import { ProfilePredictor } from './predictor.ts'
@@ -232,7 +234,7 @@ export class Measurement {
     if (experiment.spreads) {
       for (const call of run.calls) if (call.step === 0) this.#samples.takeRound(planned, call)
     } else if (experiment.isolates) this.#takeCalls(planned, run, experiment)
-    else this.#takeCrowd(experiment, planned, run, all.length, seed)
+    else this.#takeCrowd(experiment, planned, run, seed)
     if (experiment.isolates && experiment.concurrency === 1)
       for (const ms of run.handOverMs) this.#handOverMs.push(ms)
   }
@@ -248,15 +250,13 @@ export class Measurement {
     }
   }
 
-  #takeCrowd(
-    experiment: Experiment,
-    planned: Planned,
-    run: ObservedRun,
-    requests: number,
-    seed: number,
-  ): void {
+  #takeCrowd(experiment: Experiment, planned: Planned, run: ObservedRun, seed: number): void {
     const { name, arrangement, concurrency } = experiment
-    const { results } = run
+    const ids = run.results.map(({ id }) => id).sort((a, b) => a - b)
+    if (ids.length === 0) return
+    const counted = followed(ids, concurrency)
+    const counts = (id: number) => id <= counted.at(-1)!
+    const results = run.results.filter(({ id }) => counts(id))
     const times = new Map<string, number[]>()
     const shares = arrangement.config.pipeline[0]!.share_clips === true
     for (const call of run.calls) {
@@ -264,7 +264,7 @@ export class Measurement {
       if (shares) this.#sharedWork.take(call, true)
       else this.#samples.takeBeside(planned, call)
       const calls = callsOf(step, engine)
-      if (calls === undefined) continue
+      if (calls === undefined || !counts(call.request ?? ids[0]!)) continue
       const known = times.get(calls) ?? []
       times.set(calls, known)
       known.push(ms)
@@ -280,8 +280,7 @@ export class Measurement {
         name,
         arrangement,
         concurrency,
-        requests,
-        warmup: requests - results.length,
+        ...simulatedOf(ids, counted),
         seed,
         measured,
       })

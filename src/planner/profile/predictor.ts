@@ -53,6 +53,8 @@ export interface Arrivals {
   schedule: Float64Array
   concurrency?: number
   seed: number
+  /** The number of the first of them (0), which says with the seed what each is. */
+  first?: number
   /** All at once: queues have room for them. */
   bulk?: boolean
   overload?: Overload
@@ -91,12 +93,12 @@ export class ProfilePredictor implements Predictor {
     arrangement: Arrangement,
     arrivals: Arrivals,
   ): { plan: Plan; simulated: Simulated; prediction: Prediction } {
-    const { schedule, seed, bulk = false, concurrency, overload = ABORT } = arrivals
+    const { schedule, seed, first = 0, bulk = false, concurrency, overload = ABORT } = arrivals
     const requests = schedule.length
     const { plan, settings } = this.#planOf(arrangement, { requests, seed, ...(!bulk && { ratePerS: 1 }) })
     const resources = this.#resources()
     const { service, work } = counted(
-      new ProfiledService(this.profile, this.#steps, { plan, settings, requests }),
+      new ProfiledService(this.profile, this.#steps, { plan, settings, requests, first }),
     )
     const simulated = simulate({
       plan,

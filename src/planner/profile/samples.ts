@@ -23,9 +23,6 @@ const LEAST_CALLS = 5
 /** Times what well-seen sizes say: calls of a size that was hardly seen have waited for something if they took longer. */
 const BEYOND = 3
 
-/** Decoders on the host take longer from the second one on: 8, 12 and 30 of them at once took alike. */
-const FEW = 2
-
 /** Calls of a step, in the order in which they came. */
 interface Gathered {
   key: string
@@ -98,21 +95,22 @@ export class Samples {
 
   /** Takes a first step's call, of those that went round its threads. */
   takeRound(planned: Planned, call: ObservedCall): void {
-    const { instance, at } = this.#at(planned, call)
-    const known = this.#rounds.get(at) ?? { threads: instance.workers, ms: new Map<number, number[]>() }
-    this.#rounds.set(at, known)
-    const times = known.ms.get(call.clips) ?? []
-    known.ms.set(call.clips, times)
-    times.push(call.ms)
+    this.#round(planned, call, call.ms)
   }
 
   /** Takes a call of a decoder on the host, of many that were at work at once: of these only processor time tells of the call itself. */
   takeBeside(planned: Planned, call: ObservedCall): void {
     if (call.engine !== 'gpu-host' || call.cpuMs === undefined) return
-    const { at } = this.#at(planned, call)
-    const known = this.#rounds.get(at) ?? { threads: FEW, ms: new Map<number, number[]>() }
+    this.#round(planned, call, call.cpuMs)
+  }
+
+  #round(planned: Planned, call: ObservedCall, ms: number): void {
+    const { instance, at } = this.#at(planned, call)
+    const known = this.#rounds.get(at) ?? { threads: instance.workers, ms: new Map<number, number[]>() }
     this.#rounds.set(at, known)
-    known.ms.set(call.clips, [...(known.ms.get(call.clips) ?? []), call.cpuMs])
+    const times = known.ms.get(call.clips) ?? []
+    known.ms.set(call.clips, times)
+    times.push(ms)
   }
 
   /** Keys of steps of which there are calls. */
@@ -150,7 +148,10 @@ export class Samples {
       ahead: of.ahead,
       shares: sharesOf(of),
       calls: plausible(
-        [...of.calls.values()].map(call => ({ ...call, ms: call.ms.toSorted((a, b) => a - b) })),
+        [...of.calls.values()].map(call => {
+          const ms = call.ms.toSorted((a, b) => a - b)
+          return { ...call, ms: of.engine === 'gpu-host' ? withoutCompiling(ms) : ms }
+        }),
       ),
       ...spreadOf(of, this.#rounds.get(at)),
     }))
@@ -181,6 +182,20 @@ function sharesOf({ engine, kind, busy }: Gathered): ProfiledStep['shares'] {
  */
 const hostWidthOf = ({ engine, kind, withCpu: { ms, cpuMs } }: Gathered): { hostWidth?: number } =>
   engine === 'gpu' && kind === 'loader' && cpuMs > 0 ? { hostWidth: Math.min(1, cpuMs / ms) } : {}
+
+/** Of so many calls the ninth tenth says what is usual. */
+const MANY_CALLS = 20
+/** Times that: who takes longer has done something else. */
+const UNUSUAL = 2
+
+/**
+ * Calls without those in which the runtime compiled, tens of milliseconds at a time: a decoder on the host has had some hundred calls
+ * when its run ends, and one such among them would be a hundredth of all that are simulated. @param ms ascending
+ */
+function withoutCompiling(ms: readonly number[]): number[] {
+  const usual = ms.length < MANY_CALLS ? Number.POSITIVE_INFINITY : ms[Math.floor(0.9 * (ms.length - 1))]!
+  return ms.filter(value => value <= UNUSUAL * usual)
+}
 
 /** Calls without those of sizes that were hardly seen, and took far longer than others tell. */
 function plausible(calls: ProfiledCalls[]): ProfiledCalls[] {

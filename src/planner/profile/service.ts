@@ -60,6 +60,8 @@ export interface ServiceOptions {
   plan: Plan
   settings: RunSettings
   requests: number
+  /** The number of the first of them (0). */
+  first?: number
 }
 
 /**
@@ -72,13 +74,15 @@ export const LINK_BYTES_PER_S = 25e9
 export class ProfiledService implements ServiceModel {
   readonly #known: KnownStep[][]
   readonly #videos: Uint32Array
+  readonly #first: number
 
   constructor(
     readonly profile: Profile,
     steps: KnownSteps,
     readonly options: ServiceOptions,
   ) {
-    const { plan, settings, requests } = options
+    const { plan, settings, requests, first = 0 } = options
+    this.#first = first
     const sharing = plan.instances.find(({ team }) => team)
     if (sharing && !profile.sharing)
       throw new NotMeasured(`${sharing.name}: it was not measured how its threads share a video's clips`)
@@ -93,7 +97,7 @@ export class ProfiledService implements ServiceModel {
         return steps.find(plan, instance, engineOf(instance, worker), threads)
       }),
     )
-    this.#videos = drawVideos(requests, profile.videos, settings.seed)
+    this.#videos = drawVideos(first + requests, profile.videos, settings.seed)
   }
 
   #of({ id }: Instance, worker: number): KnownStep {
@@ -102,17 +106,19 @@ export class ProfiledService implements ServiceModel {
 
   ms({ instance, worker, request, clips }: Call): number {
     const { seed } = this.options.settings
-    const video = instance.step === 0 ? this.#videos[request] : undefined
-    return this.#of(instance, worker).times.ms(clips, drawOf(seed, instance.step, request), video)
+    const id = this.#first + request
+    const video = instance.step === 0 ? this.#videos[id] : undefined
+    return this.#of(instance, worker).times.ms(clips, drawOf(seed, instance.step, id), video)
   }
 
   clips({ options }: Instance, request: number): number {
+    const id = this.#first + request
     const drawn = clipsDrawn(
       options as unknown as Parameters<typeof clipsDrawn>[0],
       this.options.settings.seed,
-      request,
+      id,
     )
-    return Math.min(drawn, this.profile.videos[this.#videos[request]!]?.most ?? drawn)
+    return Math.min(drawn, this.profile.videos[this.#videos[id]!]?.most ?? drawn)
   }
 
   transferMs(_from: Device, _to: Device, bytes: number): number {
@@ -135,13 +141,8 @@ export class ProfiledService implements ServiceModel {
   stretches(call: Call): Stretch[] {
     const known = this.#of(call.instance, call.worker)
     const { part = 1, helping = false } = call
-    const own = stretchesOf(
-      known,
-      this.ms(call) * part,
-      call.instance.device,
-      this.profile,
-      this.#longer(call, known),
-    )
+    const ms = this.ms(call) * this.#longer(call, known) * part
+    const own = stretchesOf(known, ms, call.instance.device, this.profile)
     const { extraMs = 0 } = this.profile.sharing ?? {}
     return helping && extraMs > 0 ? [{ ms: extraMs, resource: resourceOf('cores', CPU) }, ...own] : own
   }
@@ -149,7 +150,7 @@ export class ProfiledService implements ServiceModel {
   pieces({ step }: Instance, request: number, clips: number): readonly number[] {
     const examples = nearestPieces(this.profile, clips)
     const { seed } = this.options.settings
-    return examples[Math.floor(drawOf(seed + PIECES, step, request) * examples.length)] ?? []
+    return examples[Math.floor(drawOf(seed + PIECES, step, this.#first + request) * examples.length)] ?? []
   }
 }
 
@@ -170,20 +171,16 @@ export function leastLargest(profile: Profile, clips: number): number {
 }
 
 /**
- * How many times longer than on one thread a call takes that goes to any of so many: caches hold what other threads needed. It
- * grows with the number's logarithm up to as many as were measured, and no more from there on: 32 threads on an H100's engines do as
- * much as 16.
+ * How many times longer than on one thread a call takes that goes to any of so many: caches, of processors and of engines, hold
+ * what other threads needed. Between one thread and as many as were measured, and beyond, it grows with the number's logarithm.
  */
 export function longerOver({ threads: measured, calls }: Spread, threads: number, clips: number): number {
   const off = (known: { clips: number }) => Math.abs(Math.log((known.clips || 1) / (clips || 1)))
   const nearest = calls.toSorted((a, b) => off(a) - off(b))[0]
-  return nearest ? 1 + (nearest.longer - 1) * Math.min(1, Math.log(threads) / Math.log(measured)) : 1
+  return nearest ? 1 + ((nearest.longer - 1) * Math.log(threads)) / Math.log(measured) : 1
 }
 
-/**
- * How a call that takes `ms` by itself divides its time.
- * @param longer times that it takes on its thread, in all; engines and networks do no more for that
- */
+/** How a call that takes `ms` by itself divides its time. */
 export function stretchesOf(
   {
     shares,
@@ -195,7 +192,6 @@ export function stretchesOf(
   ms: number,
   device: number,
   { capacities, straggling }: Pick<Profile, 'capacities' | 'straggling'>,
-  longer = 1,
 ): Stretch[] {
   const later = ahead > 0
   const cores = resourceOf('cores', device)
@@ -204,18 +200,14 @@ export function stretchesOf(
     const alone =
       name === 'cores' ? slownessOf(capacities.cores ?? width, width, width > 1 ? 1 : 0, straggling) : 1
     return {
-      ms: (ms * share * (name === 'cores' ? longer : 1)) / alone,
+      ms: (ms * share) / alone,
       resource: resourceOf(name, device),
       ...(name === 'cores' && { width, ...(yields && { yields }) }),
       ...(hostWidth > 0 && { beside: { resource: cores, width: hostWidth } }),
       ...(later && { later }),
     }
   })
-  const elsewhere = Object.entries(shares).reduce(
-    (sum, [name, share]) => sum + share * (name === 'cores' ? longer : 1),
-    0,
-  )
-  const rest = Math.max(0, ms * (longer - elsewhere))
+  const rest = Math.max(0, ms * (1 - Object.values(shares).reduce((sum, share) => sum + share, 0)))
   const own = hostWidth > 0 ? { resource: cores, width: hostWidth } : {}
   return [{ ms: rest, ...own, ...(later && { later }) }, ...shared]
 }

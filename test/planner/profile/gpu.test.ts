@@ -8,9 +8,11 @@ import {
   type Crowd,
   fit,
   fittedErrors,
+  followed,
   type Predict,
   parametersOf,
   simulatedFigures,
+  simulatedOf,
 } from '../../../src/planner/profile/fit.ts'
 import { engineOf, stepKey } from '../../../src/planner/profile/keys.ts'
 import { networkReader } from '../../../src/planner/profile/networks.ts'
@@ -18,7 +20,7 @@ import { ProfilePredictor, whatIf } from '../../../src/planner/profile/predictor
 import { type ObservedCall, observe } from '../../../src/planner/profile/read-run.ts'
 import { Samples } from '../../../src/planner/profile/samples.ts'
 import type { Profile } from '../../../src/planner/profile/schema.ts'
-import { LINK_BYTES_PER_S, longerOver } from '../../../src/planner/profile/service.ts'
+import { LINK_BYTES_PER_S } from '../../../src/planner/profile/service.ts'
 import { runsOn, usableSpace } from '../../../src/planner/search/find.ts'
 import { usualLimits } from '../../../src/planner/space/limits.ts'
 import { Space } from '../../../src/planner/space/space.ts'
@@ -142,8 +144,9 @@ test('crowds tell what the decoders and the cores carry, and so what another mix
       name: `${inFlight} and ${cpuDecoders}`,
       arrangement: arranged(pipeline(inFlight, cpuDecoders)),
       concurrency: inFlight + cpuDecoders,
-      requests: 400,
-      warmup: 50,
+      first: 50,
+      requests: 330,
+      after: 20,
       seed: 3,
     }
     return {
@@ -203,7 +206,7 @@ test('no plan is predicted to be faster than its bound, however few cores there 
   )
 })
 
-test('calls that go round many threads take longer on their threads, by the number of these, and not on the decoders', () => {
+test('calls that go round many threads take longer, by the number of threads', () => {
   const profile = profileOf()
   const [loader, ...others] = profile.steps
   const spread = { threads: 16, calls: [{ clips: 1, longer: 1.5 }] }
@@ -216,9 +219,7 @@ test('calls that go round many threads take longer on their threads, by the numb
     [4, 1.25],
     [16, 1.5],
   ] as const)
-    near(ratePerS(pipeline(inFlight), of), (1000 * inFlight) / (inStepMs(inFlight) + (longer - 1) * LOAD_MS))
-  // Of more threads than were measured nothing is known.
-  expect(longerOver(spread, 64, 1)).toBeCloseTo(1.5, 9)
+    near(ratePerS(pipeline(inFlight), of), (1000 * inFlight) / (longer * inStepMs(inFlight)))
   // What no plan can do without is the least that any of them takes.
   const [demand] = of.demand(
     { config: pipeline(16), step: 0, device: 0, mostBatch: 1 },
@@ -254,6 +255,62 @@ test('decoders on the host that were seen beside others take the processor for l
   expect(host).toMatchObject({ yields: true, spread: { threads: 2, calls: [{ clips: 1, longer: 1.2 }] } })
   expect(gpu!.yields).toBeUndefined()
   expect(gpu!.spread).toBeUndefined()
+})
+
+test('of a crowd those count that others followed, and the last of them are simulated as they were', () => {
+  const ids = Array.from({ length: 5000 }, (_, i) => 700 + i)
+  const counted = followed(ids, 64)
+  expect([counted[0], counted.at(-1)]).toEqual([700, 5635])
+  expect(simulatedOf(ids, counted)).toEqual({ first: 3636, requests: 2000, after: 64 })
+  // Of so few none would be left.
+  const few = ids.slice(0, 100)
+  expect(simulatedOf(few, followed(few, 64))).toEqual({ first: 700, requests: 100, after: 0 })
+})
+
+test('requests are what their numbers say, wherever a simulation begins', () => {
+  const mixed = pipeline(1)
+  Object.assign(mixed.pipeline[0]!, { num_clips_population: [1, 3], num_clips_weights: [2, 1] })
+  const profile = profileOf()
+  const plan = planned(mixed)
+  const key = stepKey({ steps: plan.steps }, plan.instances[0]!, 'gpu')
+  const calls = [
+    { clips: 1, ms: [10] },
+    { clips: 3, ms: [30] },
+  ]
+  const of = new ProfilePredictor(
+    { ...profile, steps: [{ ...profile.steps[0]!, key, calls }, ...profile.steps.slice(1)] },
+    { registry: builtin },
+  )
+  const latencies = (first: number, requests: number) => {
+    const { simulated } = of.simulate(arranged(mixed), {
+      schedule: new Float64Array(requests),
+      concurrency: 1,
+      seed: 5,
+      first,
+    })
+    return Array.from(simulated.endNs, (ns, i) => Math.round((ns - simulated.intendedNs[i]!) / 1e6))
+  }
+  const all = latencies(0, 60)
+  expect(new Set(all).size).toBe(2)
+  expect(latencies(25, 35)).toEqual(all.slice(25))
+})
+
+test('calls of a decoder on the host in which the runtime compiled are not drawn from, where enough others are known', () => {
+  const both = planOf(
+    arranged(pipeline(1, 1)),
+    { requests: 10, seed: 0 },
+    { registry: builtin, gpus: 8, networks: networkReader(builtin) },
+  )
+  const of = (engine: ObservedCall['engine'], times: readonly number[]) => {
+    const samples = new Samples()
+    for (const ms of times)
+      samples.take(both, { step: 0, engine, items: 1, clips: 1, beginMs: 0, ms, cpuMs: ms }, 0)
+    return samples.steps[0]!.calls[0]!.ms
+  }
+  const usual = Array.from({ length: 24 }, (_, i) => 10 + i / 10)
+  expect(of('gpu-host', [...usual.slice(0, 3), 60, ...usual.slice(3), 24])).toEqual([...usual, 24])
+  expect(of('gpu', [...usual, 60])).toContain(60)
+  expect(of('gpu-host', [10, 10, 60])).toContain(60)
 })
 
 test('a network that runs ahead computes one batch after the other, however many wait', () => {
