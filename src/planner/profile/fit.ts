@@ -230,17 +230,17 @@ export function fit(
   for (let sweep = 0; sweep < SWEEPS; sweep++)
     for (const { low, high, of, name } of parameters) {
       const before = of[name]!
+      let nearest = before
+      // Of all that were tried: chance, in what is simulated, makes small hills and valleys.
       const at = (value: number): number => {
         of[name] = value
-        return distance(profile, crowds, predict)
+        const far = distance(profile, crowds, predict)
+        if (far < best) [best, nearest] = [far, value]
+        return far
       }
-      const found =
-        sweep < SWEEPS - 1
-          ? goldenSection(low, high, at)
-          : goldenSection(Math.max(low, before / NEAR), Math.min(high, before * NEAR), at, NEAR_STEPS)
-      const now = at(found)
-      if (now < best) best = now
-      else of[name] = before
+      if (sweep < SWEEPS - 1) goldenSection(low, high, at)
+      else goldenSection(Math.max(low, before / NEAR), Math.min(high, before * NEAR), at, NEAR_STEPS)
+      of[name] = nearest
     }
 }
 
