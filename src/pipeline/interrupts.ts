@@ -53,7 +53,7 @@ export function keepOff(cpus: readonly number[], kept = KEPT): boolean {
 /** RNB_AVOID_INTERRUPTS=0 leaves threads where the scheduler puts them, to compare or to get by. */
 const wanted = (): boolean => process.env.RNB_AVOID_INTERRUPTS !== '0'
 
-const read = (): GpuInterrupts => {
+const ofHost = (): GpuInterrupts => {
   try {
     return gpuInterruptsOf(readFileSync('/proc/interrupts', 'utf8'))
   } catch {
@@ -68,13 +68,21 @@ const read = (): GpuInterrupts => {
  * be the one that is so unlucky now and then.
  */
 export class InterruptWatch {
-  readonly #before = read()
+  readonly #before: GpuInterrupts
+
+  /** @param kept as `keepOff` */
+  constructor(
+    readonly read = ofHost,
+    readonly kept = KEPT,
+  ) {
+    this.#before = read()
+  }
 
   /** Has all threads keep off CPUs that have served GPUs since this was made. @returns a sentence on it, if there are any */
   keepOff(): string | undefined {
     if (!wanted()) return undefined
-    const cpus = servingCpus(this.#before, read())
-    if (cpus.length === 0 || !keepOff(cpus)) return undefined
+    const cpus = servingCpus(this.#before, this.read())
+    if (cpus.length === 0 || !keepOff(cpus, this.kept)) return undefined
     const which = `CPU${cpus.length > 1 ? 's' : ''} ${cpus.join(', ')}`
     return `threads keep off ${which}, which serve${cpus.length > 1 ? '' : 's'} what GPUs interrupt the host for`
   }

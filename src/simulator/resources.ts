@@ -57,11 +57,11 @@ export function slownessOf(servers: number, wanted: number, wide: number, stragg
   return (wanted / servers) * (wide > 0 ? straggling : 1)
 }
 
-/** What a call that yields has of a server for each that one beside it has: 110 to 1024, niceness 10 to 0 (sched(7)). */
+/** What a call that yields has of a server for each that one beside it has: 110 to 1024, Linux' weights of niceness 10 and 0 (sched_prio_to_weight, kernel/sched/core.c). */
 const YIELDING = 110 / 1024
 
 /** Calls that are served alike. */
-class Lane {
+class ServiceClass {
   /** Widths of all of them. */
   wanted = 0
   /** Calls of more than one server. */
@@ -76,9 +76,9 @@ class Lane {
  * less where all widths come to more. There may be a fraction of a server: two threads of a core are more than one and less than two.
  */
 export class SharedServers implements Resource {
-  readonly #usual = new Lane()
-  readonly #yielding = new Lane()
-  readonly #lanes = [this.#usual, this.#yielding]
+  readonly #usual = new ServiceClass()
+  readonly #yielding = new ServiceClass()
+  readonly #classes = [this.#usual, this.#yielding]
   /** Servers that are held. */
   #held = 0
   #since = 0
@@ -86,13 +86,13 @@ export class SharedServers implements Resource {
   readonly #changed: Waiters
 
   /**
-   * @param seats threads of processors, of which two may be less than two servers: while there is one for each call, none has to yield
+   * @param processors logical ones, of which two may be less than two servers: while there is one for each call, none has to yield
    */
   constructor(
     readonly clock: Clock,
     readonly servers: number,
     readonly straggling?: number,
-    readonly seats = servers,
+    readonly processors = servers,
   ) {
     this.#changed = new Waiters(clock)
   }
@@ -100,10 +100,10 @@ export class SharedServers implements Resource {
   *use(ns: number, { width = 1, yields = false }: Share = {}): Body {
     if (ns === 0) return
     this.#advance()
-    const lane = yields ? this.#yielding : this.#usual
-    lane.wanted += width
-    if (width > 1) lane.wide++
-    lane.ends.push(lane.served + ns, { ...this.clock.suspension(), width })
+    const own = yields ? this.#yielding : this.#usual
+    own.wanted += width
+    if (width > 1) own.wide++
+    own.ends.push(own.served + ns, { ...this.clock.suspension(), width })
     if (this.#minded) this.#changed.wakeOne()
     else this.clock.start(this.#mind())
     this.#minded = true
@@ -123,22 +123,22 @@ export class SharedServers implements Resource {
 
   #advance(): void {
     const { now } = this.clock
-    for (const lane of this.#lanes)
-      if (lane.ends.size > 0) lane.served += (now - this.#since) / this.#slowness(lane)
+    for (const own of this.#classes)
+      if (own.ends.size > 0) own.served += (now - this.#since) / this.#slowness(own)
     this.#since = now
   }
 
   /** How much longer a call takes than alone. */
-  #slowness(lane: Lane): number {
+  #slowness(own: ServiceClass): number {
     const usual = this.#usual.wanted + this.#held
     const yielding = this.#yielding.wanted
     const wanted = usual + yielding
-    const evenly = slownessOf(this.servers, wanted, lane.wide, this.straggling)
-    if (wanted <= this.seats) return evenly
-    // Seats that those have who do not yield, as the others have little of each.
-    const theirs = Math.min(usual, (this.seats * usual) / (usual + YIELDING * yielding))
-    const each = lane === this.#usual ? theirs / usual : (this.seats - theirs) / yielding
-    return (evenly * this.seats) / wanted / each
+    const evenly = slownessOf(this.servers, wanted, own.wide, this.straggling)
+    if (wanted <= this.processors) return evenly
+    // Processors that those have who do not yield, as the others have little of each.
+    const theirs = Math.min(usual, (this.processors * usual) / (usual + YIELDING * yielding))
+    const each = own === this.#usual ? theirs / usual : (this.processors - theirs) / yielding
+    return (evenly * this.processors) / wanted / each
   }
 
   /** While there are calls: wakes each when it is done, however often others come between. */
@@ -146,31 +146,31 @@ export class SharedServers implements Resource {
     for (;;) {
       const next = this.#next()
       if (!next) break
-      const { lane, due } = next
-      const end = lane.ends.nextTime
+      const { own, due } = next
+      const end = own.ends.nextTime
       this.#changed.join(due)
       yield
       this.#advance()
       if (this.clock.now < due) continue
       // Rounding must not keep a call here whose time has come.
-      lane.served = Math.max(lane.served, end)
-      const done = lane.ends.pop()
-      lane.wanted -= done.width
-      if (done.width > 1) lane.wide--
+      own.served = Math.max(own.served, end)
+      const done = own.ends.pop()
+      own.wanted -= done.width
+      if (done.width > 1) own.wide--
       // What rounding left of fractions.
-      if (lane.ends.size === 0) lane.wanted = 0
+      if (own.ends.size === 0) own.wanted = 0
       this.clock.wake(done)
     }
     this.#minded = false
   }
 
   /** The call that is done first as things are; undefined if there is none. */
-  #next(): { lane: Lane; due: number } | undefined {
-    let first: { lane: Lane; due: number } | undefined
-    for (const lane of this.#lanes) {
-      if (lane.ends.size === 0) continue
-      const due = this.clock.now + Math.max(0, lane.ends.nextTime - lane.served) * this.#slowness(lane)
-      if (!first || due < first.due) first = { lane, due }
+  #next(): { own: ServiceClass; due: number } | undefined {
+    let first: { own: ServiceClass; due: number } | undefined
+    for (const own of this.#classes) {
+      if (own.ends.size === 0) continue
+      const due = this.clock.now + Math.max(0, own.ends.nextTime - own.served) * this.#slowness(own)
+      if (!first || due < first.due) first = { own, due }
     }
     return first
   }

@@ -21,7 +21,7 @@ export interface ResourceOptions {
   /** Of those shared evenly: how much longer all take where a call of several threads does not get enough (1). */
   straggling?: number
   /** Of those shared evenly: as many calls may be served at once, however slowly, before any yields (`servers`). */
-  seats?: number
+  processors?: number
 }
 
 export interface SimulationOptions {
@@ -85,12 +85,12 @@ export function simulate(options: SimulationOptions): Simulated {
   const outcomes = new Outcomes(clock, schedule.length, plan.steps, permits)
   let ending: Simulated['ending'] = { kind: 'done' }
   const resources = Object.entries(options.resources ?? {}).map(
-    ([name, { servers, sharing, straggling, seats }]) =>
+    ([name, { servers, sharing, straggling, processors }]) =>
       [
         name,
         sharing === 'fifo'
           ? new FifoServers(clock, servers)
-          : new SharedServers(clock, servers, straggling, seats),
+          : new SharedServers(clock, servers, straggling, processors),
       ] as const,
   )
   const world: World = {

@@ -64,12 +64,12 @@ describe('interrupts of GPUs', () => {
 })
 
 /** What a process prints that has a thread beside its first, and says which CPUs each of its threads may run on. */
-function inProcess(statements: string): string[] {
+function inProcess(statements: string, env: Record<string, string> = {}): string[] {
   const program = `
     import { Worker } from 'node:worker_threads'
     import { readdirSync, readFileSync } from 'node:fs'
     import { allowCpus, allowedCpus } from ${JSON.stringify(fileURLToPath(new URL('../../ffi/affinity.ts', import.meta.url)))}
-    import { keepOff } from ${JSON.stringify(module)}
+    import { InterruptWatch, keepOff } from ${JSON.stringify(module)}
     const all = () => [...new Set(readdirSync('/proc/self/task').map(thread =>
       readFileSync('/proc/self/task/' + thread + '/status', 'utf8').match(/Cpus_allowed_list:\\s*(\\S+)/)[1]))].join(' ')
     const worker = new Worker('setInterval(() => {}, 1000)', { eval: true })
@@ -78,7 +78,9 @@ function inProcess(statements: string): string[] {
     console.log(cpus.length)
     ${statements}
     process.exit(0)`
-  const { stdout, stderr, exitCode } = Bun.spawnSync([process.execPath, '-e', program])
+  const { stdout, stderr, exitCode } = Bun.spawnSync([process.execPath, '-e', program], {
+    env: { ...process.env, ...env },
+  })
   if (exitCode !== 0) throw new Error(stderr.toString())
   return stdout.toString().trim().split('\n')
 }
@@ -94,6 +96,25 @@ describe('threads that keep off CPUs', () => {
     expect(did).toBe('true')
     expect(before!.split(/[,-]/)).toContain(first!)
     expect(after!.split(/[,-]/)).not.toContain(first!)
+  })
+
+  const watching = `
+    const counts = [10, 500]
+    const watch = new InterruptWatch(() => new Map([['42:', new Map([[cpus[0], counts.shift()]])]]), 0.5)
+    console.log(cpus[0], watch.keepOff())
+    console.log(all())`
+  test.skipIf(availableParallelism() < 2)('keep off what has served since they began, and say so', () => {
+    const [, said, after] = inProcess(watching)
+    const [, first, sentence] = said!.match(/^(\d+) (.*)$/)!
+    expect(sentence).toBe(`threads keep off CPU ${first}, which serves what GPUs interrupt the host for`)
+    expect(after!.split(/[,-]/)).not.toContain(first!)
+  })
+
+  test('stay where they are if people want to compare', () => {
+    const [, said, after] = inProcess(watching, { RNB_AVOID_INTERRUPTS: '0' })
+    const [, first, sentence] = said!.match(/^(\d+) (.*)$/)!
+    expect(sentence).toBe('undefined')
+    expect(after!.split(/[,-]/)).toContain(first!)
   })
 
   test('leave none where too few would be left', () => {

@@ -163,10 +163,10 @@ test('threads that wait for each other cost all who share with them, where there
 function endsOf(
   servers: number,
   calls: readonly [work: number, width: number, yields: boolean][],
-  { held = 0, seats = servers }: { held?: number; seats?: number } = {},
+  { held = 0, processors = servers }: { held?: number; processors?: number } = {},
 ): number[] {
   const clock = new Clock()
-  const shared = new SharedServers(clock, servers, 1, seats)
+  const shared = new SharedServers(clock, servers, 1, processors)
   const ends: number[] = new Array(calls.length)
   const use = function* (at: number, work: number, width: number, yields: boolean) {
     yield* shared.use(work, { width, yields })
@@ -221,7 +221,7 @@ test('while two threads of a core are free, nobody yields: all are slower alike'
       [4, 1, false],
       [4, 1, true],
     ],
-    { seats: 2 },
+    { processors: 2 },
   )
   expect(two).toEqual([8, 8])
   // Where they are taken, one thread is left for two that yield.
@@ -232,7 +232,7 @@ test('while two threads of a core are free, nobody yields: all are slower alike'
       [4, 1, true],
       [4, 1, true],
     ],
-    { seats: 2 },
+    { processors: 2 },
   )
   expect(first).toBeCloseTo(8, 9)
   for (const end of others) expect(end).toBeCloseTo(12, 9)

@@ -11,19 +11,9 @@ import type { Flags } from '../../sweep/grid.ts'
 import type { PointEnd } from '../../sweep/runner.ts'
 import { NotMeasured } from '../not-measured.ts'
 import { planOf } from '../plan-of.ts'
+import { type Crowd, callsOf, figuresOf, followed, simulatedFigures, simulatedOf } from './crowd.ts'
 import { type Experiment, isOfBothEngines } from './experiments.ts'
-import {
-  type Crowd,
-  callsOf,
-  figuresOf,
-  fit,
-  fittedErrors,
-  followed,
-  type Predict,
-  parametersOf,
-  simulatedFigures,
-  simulatedOf,
-} from './fit.ts'
+import { fit, fittedErrors, type Predict, parametersOf } from './fit.ts'
 import { networkReader, threadsOfFile } from './networks.ts'
 import { ProfilePredictor } from './predictor.ts'
 import { type ObservedRun, observe, readResults } from './read-run.ts'
@@ -349,9 +339,7 @@ export class Measurement {
         throw error
       }
     }
-    // One request at a time, whose pieces threads share, comes nowhere near what is shared.
-    const crowded = this.#crowds.filter(({ concurrency }) => concurrency > 1)
-    fit(profile, crowded, parametersOf(profile), predict)
+    fit(profile, this.#crowds, parametersOf(profile), predict)
     profile.fitted = fittedErrors(profile, this.#crowds, predict)
     return profile
   }

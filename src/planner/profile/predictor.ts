@@ -121,7 +121,7 @@ export class ProfilePredictor implements Predictor {
     const { straggling } = this.profile
     return {
       ...resources,
-      [cores]: { ...own, straggling, seats: Math.max(this.machine.cores ?? 0, own.servers) },
+      [cores]: { ...own, straggling, processors: Math.max(this.machine.cores ?? 0, own.servers) },
     }
   }
 

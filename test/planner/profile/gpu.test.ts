@@ -3,17 +3,9 @@ import fc from 'fast-check'
 import { builtin } from '../../../src/pipeline/builtin.ts'
 import { Bounds } from '../../../src/planner/bound/bounds.ts'
 import { planOf } from '../../../src/planner/plan-of.ts'
+import { type Crowd, followed, simulatedFigures, simulatedOf } from '../../../src/planner/profile/crowd.ts'
 import { experimentsOf, isOfBothEngines } from '../../../src/planner/profile/experiments.ts'
-import {
-  type Crowd,
-  fit,
-  fittedErrors,
-  followed,
-  type Predict,
-  parametersOf,
-  simulatedFigures,
-  simulatedOf,
-} from '../../../src/planner/profile/fit.ts'
+import { fit, fittedErrors, type Predict, parametersOf } from '../../../src/planner/profile/fit.ts'
 import { engineOf, stepKey } from '../../../src/planner/profile/keys.ts'
 import { networkReader } from '../../../src/planner/profile/networks.ts'
 import { ProfilePredictor, whatIf } from '../../../src/planner/profile/predictor.ts'
@@ -157,7 +149,14 @@ test('crowds tell what the decoders and the cores carry, and so what another mix
   const crowds = [crowdOf(12, 0), crowdOf(6, 4), crowdOf(2, 0)]
   expect(Object.keys(crowds[1]!.measured.callMs).sort()).toEqual(['step 0 on gpu', 'step 0 on gpu-host'])
   const found = withLoader(0.5, { cores: 4, nvdec: 7 })
-  fit(found, crowds, parametersOf(found), predict)
+  // What one request at a time says is not asked.
+  const { measured } = crowds[2]!
+  const single = {
+    ...crowds[2]!,
+    concurrency: 1,
+    measured: { ...measured, videosPerS: 9 * measured.videosPerS },
+  }
+  fit(found, [...crowds, single], parametersOf(found), predict)
   for (const { throughputError } of fittedErrors(found, crowds, predict))
     expect(Math.abs(throughputError)).toBeLessThan(0.02)
   // Few calls at once tell what share of a call is the engines', which many do not.
@@ -226,6 +225,27 @@ test('calls that go round many threads take longer, by the number of threads', (
     { requests: 5, seed: 1 },
   )
   expect(demand!.threadMs).toBeCloseTo(LOAD_MS, 9)
+})
+
+test('decoders on the host give way only once all logical processors are taken', () => {
+  const profile = profileOf()
+  const [loader, host, network] = profile.steps
+  const of = (processors: number) =>
+    new ProfilePredictor(
+      {
+        ...profile,
+        about: { ...profile.about, cores: processors },
+        capacities: { ...profile.capacities, cores: 1 },
+        steps: [{ ...loader!, shares: {}, hostWidth: 1 }, { ...host!, yields: true }, network!],
+      },
+      { registry: builtin },
+    )
+  // While there are enough both are twice as slow; else weights of 1024 and 110 share the one.
+  near(ratePerS(pipeline(1, 1), of(4)), 1000 / (2 * LOAD_MS) + 1000 / (2 * HOST_LOAD_MS))
+  near(
+    ratePerS(pipeline(1, 1), of(1)),
+    (1000 * 1024) / (1134 * LOAD_MS) + (1000 * 110) / (1134 * HOST_LOAD_MS),
+  )
 })
 
 test('decoders on the host that were seen beside others take the processor for longer, and give way', () => {
