@@ -150,13 +150,11 @@ test('crowds tell what the decoders and the cores carry, and so what another mix
   expect(Object.keys(crowds[1]!.measured.callMs).sort()).toEqual(['step 0 on gpu', 'step 0 on gpu-host'])
   const found = withLoader(0.5, { cores: 4, nvdec: 7 })
   // What one request at a time says is not asked.
-  const { measured } = crowds[2]!
-  const single = {
-    ...crowds[2]!,
-    concurrency: 1,
-    measured: { ...measured, videosPerS: 9 * measured.videosPerS },
-  }
-  fit(found, [...crowds, single], parametersOf(found), predict)
+  const single = { ...crowds[2]!, concurrency: 1 }
+  fit(found, [...crowds, single], parametersOf(found), (profile, crowd) => {
+    expect(crowd.concurrency).toBeGreaterThan(1)
+    return predict(profile, crowd)
+  })
   for (const { throughputError } of fittedErrors(found, crowds, predict))
     expect(Math.abs(throughputError)).toBeLessThan(0.02)
   // Few calls at once tell what share of a call is the engines', which many do not.
