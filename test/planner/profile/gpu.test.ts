@@ -285,6 +285,21 @@ test('of a crowd those count that others followed, and the last of them are simu
   expect(simulatedOf(few, followed(few, 64))).toEqual({ first: 700, requests: 100, after: 0 })
 })
 
+test('of a crowd the requests that ran are simulated, and some before them', () => {
+  const asked: unknown[] = []
+  const of = new ProfilePredictor(profileOf(), { registry: builtin })
+  const crowd = { first: 900, requests: 40, after: 6, concurrency: 3, seed: 4 }
+  const measured = { videosPerS: 1, p50Ms: 1, callMs: {} }
+  simulatedFigures(
+    (arrangement, arrivals) => {
+      asked.push([arrivals.first, arrivals.schedule.length, arrivals.concurrency, arrivals.seed])
+      return of.simulate(arrangement, arrivals)
+    },
+    { name: 'a', arrangement: arranged(pipeline(2)), ...crowd, measured },
+  )
+  expect(asked).toEqual([[600, 346, 3, 4]])
+})
+
 test('requests are what their numbers say, wherever a simulation begins', () => {
   const mixed = pipeline(1)
   Object.assign(mixed.pipeline[0]!, { num_clips_population: [1, 3], num_clips_weights: [2, 1] })
