@@ -7,6 +7,15 @@ export interface Share {
   width?: number | undefined
   /** It has little of what others want too: decoders on the host, which are nicer than the rest (`giveWay` in ffi/libc.ts). */
   yields?: boolean | undefined
+  cold?: Cold | undefined
+  /** Where its thread works meanwhile: that share of the call is work there, and as slow as calls are there. */
+  on?: { resource: Resource; share: number } | undefined
+}
+
+/** A call of one of so many threads takes so many times longer where none of the others is at work: caches hold what others needed. */
+export interface Cold {
+  threads: number
+  longer: number
 }
 
 /** What calls of several instances share: a GPU's compute, its decoders, the host's cores. */
@@ -15,6 +24,10 @@ export interface Resource {
   use(ns: number, share?: Share): Body
   /** Keeps so many servers busy, where they are shared, until what is returned is called: others have the less. */
   hold?(width: number): () => void
+  /** How many times longer than alone a call takes as things are, where servers are shared; of one that does not yield. */
+  readonly slowness?: number
+  /** Who wants to hear of each change of that. */
+  follow?(changed: () => void): void
 }
 
 /** So many servers, each of which finishes what it began; who comes first is served first. */
@@ -52,10 +65,25 @@ interface Sharer extends Wake {
  * @param wanted widths of all calls, `wide` of them of more than one server
  * @param straggling times longer yet, where a wide call does not get what it wants: its threads wait for each other
  */
-export function slownessOf(servers: number, wanted: number, wide: number, straggling = 1): number {
-  if (wanted <= servers) return 1
-  return (wanted / servers) * (wide > 0 ? straggling : 1)
+export const slownessOf = (servers: number, wanted: number, wide: number, straggling = 1): number =>
+  Math.max(1, pressure(servers, wanted, wide, straggling))
+
+/** The same, and less than 1 while there are servers to spare. */
+const pressure = (servers: number, wanted: number, wide: number, straggling: number): number =>
+  (wanted / servers) * (wide > 0 && wanted > servers ? straggling : 1)
+
+/**
+ * The larger of two numbers, and more than that where they are close: their norm of that order.
+ * @param order of 1 their sum, of Infinity the larger
+ */
+export function softMax(a: number, b: number, order: number): number {
+  const [less, more] = a < b ? [a, b] : [b, a]
+  return order === Number.POSITIVE_INFINITY ? more : more * (1 + (less / more) ** order) ** (1 / order)
 }
+
+/** How many times longer a call takes beside so many others: the more threads are at work, the warmer they are. */
+const coldOf = ({ threads, longer }: Cold, others: number): number =>
+  others >= threads - 1 ? 1 : 1 + (longer - 1) * (1 - others / (threads - 1))
 
 /** What a call that yields has of a server for each that one beside it has: 110 to 1024, Linux' weights of niceness 10 and 0 (sched_prio_to_weight, kernel/sched/core.c). */
 const YIELDING = 110 / 1024
@@ -69,6 +97,32 @@ class ServiceClass {
   /** Work that each call has had since the start, in ns: a call is done when this has grown by its own work. */
   served = 0
   readonly ends = new EventHeap<Sharer>()
+  /** How much longer they take than alone, since the last change. */
+  slowness = 1
+
+  constructor(readonly share: Pick<Share, 'yields' | 'cold' | 'on'>) {}
+}
+
+/** Widths of calls that do not yield, with what is held, and of those that do. */
+interface Wanted {
+  usual: number
+  yielding: number
+}
+
+export interface SharedOptions {
+  servers: number
+  /** How many times longer yet calls of several threads take where they do not get what they want (1). */
+  straggling?: number | undefined
+  /** Logical processors, of which two may be less than two servers: while there is one for each call, none has to yield (`servers`). */
+  processors?: number | undefined
+  /** What each call adds to the time of others, while there are servers to spare (0): they share caches, memory and clocks. */
+  friction?: number | undefined
+  /**
+   * How suddenly calls disturb each other where they come to want all servers: a call takes the `softMax` of that order (Infinity)
+   * of what it takes by itself and of what its part of the servers allows. One that is work of its thread and of the servers, piece by
+   * piece, is as slow as the slower of both, and slower yet where these are alike.
+   */
+  sharpness?: number | undefined
 }
 
 /**
@@ -76,69 +130,116 @@ class ServiceClass {
  * less where all widths come to more. There may be a fraction of a server: two threads of a core are more than one and less than two.
  */
 export class SharedServers implements Resource {
-  readonly #usual = new ServiceClass()
-  readonly #yielding = new ServiceClass()
-  readonly #classes = [this.#usual, this.#yielding]
+  readonly #classes: ServiceClass[] = []
   /** Servers that are held. */
   #held = 0
   #since = 0
   #minded = false
   readonly #changed: Waiters
+  readonly #followers: (() => void)[] = []
+  /** Kept while anybody follows it. */
+  slowness = 1
 
-  /**
-   * @param processors logical ones, of which two may be less than two servers: while there is one for each call, none has to yield
-   */
   constructor(
     readonly clock: Clock,
-    readonly servers: number,
-    readonly straggling?: number,
-    readonly processors = servers,
+    readonly options: SharedOptions,
   ) {
     this.#changed = new Waiters(clock)
   }
 
-  *use(ns: number, { width = 1, yields = false }: Share = {}): Body {
+  *use(ns: number, { width = 1, yields = false, cold, on }: Share = {}): Body {
     if (ns === 0) return
     this.#advance()
-    const own = yields ? this.#yielding : this.#usual
+    const own = this.#classOf(yields, cold, on)
     own.wanted += width
     if (width > 1) own.wide++
     own.ends.push(own.served + ns, { ...this.clock.suspension(), width })
+    this.#adapt()
     if (this.#minded) this.#changed.wakeOne()
     else this.clock.start(this.#mind())
     this.#minded = true
     yield
   }
 
-  hold(width: number): () => void {
-    this.#changeHeld(width)
-    return () => this.#changeHeld(-width)
+  #classOf(yields: boolean, cold: Cold | undefined, on: Share['on']): ServiceClass {
+    const known = this.#classes.find(
+      ({ share }) =>
+        share.yields === yields &&
+        share.cold?.threads === cold?.threads &&
+        share.cold?.longer === cold?.longer &&
+        share.on?.resource === on?.resource &&
+        share.on?.share === on?.share,
+    )
+    if (known) return known
+    const own = new ServiceClass({ yields, cold, on })
+    if (on && !this.#classes.some(({ share }) => share.on?.resource === on.resource))
+      on.resource.follow?.(() => this.#change(0))
+    this.#classes.push(own)
+    return own
   }
 
-  #changeHeld(by: number): void {
+  hold(width: number): () => void {
+    this.#change(width)
+    return () => this.#change(-width)
+  }
+
+  /** More is held than before, or its calls' threads are not as slow as before. */
+  #change(held: number): void {
     this.#advance()
-    this.#held += by
+    this.#held += held
+    this.#adapt()
     if (this.#minded) this.#changed.wakeOne()
   }
 
+  /** Calls have had what they got since the last change. */
   #advance(): void {
     const { now } = this.clock
-    for (const own of this.#classes)
-      if (own.ends.size > 0) own.served += (now - this.#since) / this.#slowness(own)
+    for (const own of this.#classes) if (own.ends.size > 0) own.served += (now - this.#since) / own.slowness
     this.#since = now
   }
 
-  /** How much longer a call takes than alone. */
-  #slowness(own: ServiceClass): number {
-    const usual = this.#usual.wanted + this.#held
-    const yielding = this.#yielding.wanted
+  /** Sees how slow calls are from now on. */
+  #adapt(): void {
+    const { sharpness = Number.POSITIVE_INFINITY, friction = 0 } = this.options
+    const wanted = this.#wanted()
+    const others = Math.max(0, wanted.usual - 1)
+    for (const own of this.#classes) {
+      if (own.ends.size === 0) continue
+      const { yields = false, cold, on } = own.share
+      const hindered = on ? 1 + on.share * ((on.resource.slowness ?? 1) - 1) : 1
+      const alone = (cold ? coldOf(cold, others) : 1) * (1 + friction * others) * hindered
+      own.slowness = softMax(alone, this.#slowed(wanted, yields, own.wide), sharpness)
+    }
+    if (this.#followers.length > 0) this.#tell(wanted)
+  }
+
+  #tell(wanted: Wanted): void {
+    const before = this.slowness
+    this.slowness = Math.max(1, this.#slowed(wanted, false, 0))
+    if (this.slowness !== before) for (const changed of this.#followers) changed()
+  }
+
+  follow(changed: () => void): void {
+    this.#followers.push(changed)
+    this.#tell(this.#wanted())
+  }
+
+  #wanted(): Wanted {
+    const all = { usual: this.#held, yielding: 0 }
+    for (const { wanted, share } of this.#classes) all[share.yields ? 'yielding' : 'usual'] += wanted
+    return all
+  }
+
+  /** How much longer calls take here than if they had all servers. @param wide calls of more than one server */
+  #slowed({ usual, yielding }: Wanted, yields: boolean, wide: number): number {
+    const { servers, straggling = 1, processors = servers } = this.options
     const wanted = usual + yielding
-    const evenly = slownessOf(this.servers, wanted, own.wide, this.straggling)
-    if (wanted <= this.processors) return evenly
+    const evenly = pressure(servers, wanted, wide, straggling)
+    if (wanted <= processors || yielding === 0 || usual === 0) return evenly
     // Processors that those have who do not yield, as the others have little of each.
-    const theirs = Math.min(usual, (this.processors * usual) / (usual + YIELDING * yielding))
-    const each = own === this.#usual ? theirs / usual : (this.processors - theirs) / yielding
-    return (evenly * this.processors) / wanted / each
+    const theirs = Math.min(usual, (processors * usual) / (usual + YIELDING * yielding))
+    const each = yields ? (processors - theirs) / yielding : theirs / usual
+    return (evenly * processors) / wanted / each
   }
 
   /** While there are calls: wakes each when it is done, however often others come between. */
@@ -159,6 +260,7 @@ export class SharedServers implements Resource {
       if (done.width > 1) own.wide--
       // What rounding left of fractions.
       if (own.ends.size === 0) own.wanted = 0
+      this.#adapt()
       this.clock.wake(done)
     }
     this.#minded = false
@@ -169,7 +271,7 @@ export class SharedServers implements Resource {
     let first: { own: ServiceClass; due: number } | undefined
     for (const own of this.#classes) {
       if (own.ends.size === 0) continue
-      const due = this.clock.now + Math.max(0, own.ends.nextTime - own.served) * this.#slowness(own)
+      const due = this.clock.now + Math.max(0, own.ends.nextTime - own.served) * own.slowness
       if (!first || due < first.due) first = { own, due }
     }
     return first

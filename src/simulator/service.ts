@@ -3,6 +3,7 @@ import { Rng } from '../rng.ts'
 import type { Device } from '../steps/step.ts'
 import { clipsDrawn } from '../steps/synthetic/loader.ts'
 import { drawService, type ServiceOptions, type ServiceTime, serviceMs } from '../steps/synthetic/service.ts'
+import type { Cold } from './resources.ts'
 
 /** One call of a step. */
 export interface Call {
@@ -16,8 +17,8 @@ export interface Call {
   clips: number
   /** The share of the call's work that is meant, where threads share it; all of it (1). */
   part?: number
-  /** This part is done by another thread than the one whose call it is. */
-  helping?: boolean
+  /** Whose part it is: of the thread whose call it is, its first one, which has to do with all that comes before the clips; or another thread's. */
+  by?: 'owner' | 'beginner' | 'helper'
 }
 
 /** A stretch of a call, on one of the simulation's resources or, without, where it disturbs nobody. */
@@ -28,7 +29,9 @@ export interface Stretch {
   width?: number
   /** Others that want the same resource are served before it. */
   yields?: boolean
-  /** What it keeps busy of another resource meanwhile, without being slowed there. */
+  /** Of a step with several threads: see `Share`. */
+  cold?: Cold
+  /** What it keeps busy of another resource meanwhile, as slow as that is. */
   beside?: { resource: string; width: number }
   /** The step's thread does not wait for this one, nor for what follows: see `ServiceModel.ahead`. */
   later?: boolean

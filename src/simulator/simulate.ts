@@ -7,21 +7,17 @@ import { client, Permits } from './client.ts'
 import { Clock } from './clock.ts'
 import { Outcomes } from './outcome.ts'
 import { SimulatedQueue } from './queue.ts'
-import { FifoServers, SharedServers } from './resources.ts'
+import { FifoServers, type SharedOptions, SharedServers } from './resources.ts'
 import type { ServiceModel } from './service.ts'
 import { SimulatedSlots } from './slots.ts'
 import { SimulatedTeam } from './team.ts'
 import { SimulatedWorker } from './worker.ts'
 import type { Served, ThreadTimes, World } from './world.ts'
 
-/** Servers that calls share, and how: one after the other, or all at once and more slowly. */
-export interface ResourceOptions {
-  servers: number
+/** Servers that calls share, and how. */
+export interface ResourceOptions extends SharedOptions {
+  /** One after the other, to which none but the number of servers matters, or all at once. */
   sharing: 'fifo' | 'even'
-  /** Of those shared evenly: how much longer all take where a call of several threads does not get enough (1). */
-  straggling?: number
-  /** Of those shared evenly: as many calls may be served at once, however slowly, before any yields (`servers`). */
-  processors?: number
 }
 
 export interface SimulationOptions {
@@ -61,7 +57,7 @@ export interface Simulated {
   calls: Float64Array
   busyNs: Float64Array
   slotsHeld: number[]
-  /** By instance, of each of its threads: calls, and what it was busy with itself, in ns. */
+  /** By instance. */
   threads: readonly ThreadTimes[]
   /** Threads that still wait; none after a run that was not aborted. */
   waiting: number
@@ -85,12 +81,12 @@ export function simulate(options: SimulationOptions): Simulated {
   const outcomes = new Outcomes(clock, schedule.length, plan.steps, permits)
   let ending: Simulated['ending'] = { kind: 'done' }
   const resources = Object.entries(options.resources ?? {}).map(
-    ([name, { servers, sharing, straggling, processors }]) =>
+    ([name, options]) =>
       [
         name,
-        sharing === 'fifo'
-          ? new FifoServers(clock, servers)
-          : new SharedServers(clock, servers, straggling, processors),
+        options.sharing === 'fifo'
+          ? new FifoServers(clock, options.servers)
+          : new SharedServers(clock, options),
       ] as const,
   )
   const world: World = {
@@ -111,10 +107,7 @@ export function simulate(options: SimulationOptions): Simulated {
     resources: new Map(resources),
     calls: new Float64Array(plan.instances.length),
     busyNs: new Float64Array(plan.instances.length),
-    threads: plan.instances.map(({ workers }) => ({
-      calls: new Float64Array(workers),
-      ns: new Float64Array(workers),
-    })),
+    threads: plan.instances.map(({ workers }) => Array.from({ length: workers }, () => new Map())),
     ...(served && { served }),
     full(queue, request) {
       // The first is what aborted it.

@@ -151,7 +151,7 @@ export class SimulatedWorker {
   *#serve(request: number, items: number, clips: number): Body {
     const beginNs = this.world.clock.now
     yield* this.#work({ request, items, clips })
-    this.#called(this.world.clock.now - beginNs)
+    this.#called(clips, this.world.clock.now - beginNs)
   }
 
   *#work(call: Omit<Call, 'instance' | 'worker'>): Body {
@@ -172,10 +172,10 @@ export class SimulatedWorker {
     team.offer(this.worker, { request, clips, shares })
     let part = team.own(this.worker)
     this.#input.callTakers()
-    for (; part !== undefined; part = team.own(this.worker))
-      yield* this.#work({ request, items: 1, clips, part })
+    for (let by: Call['by'] = 'beginner'; part !== undefined; part = team.own(this.worker), by = 'owner')
+      yield* this.#work({ request, items: 1, clips, part, by })
     yield* team.settle(this.worker)
-    this.#called(clock.now - beginNs)
+    this.#called(clips, clock.now - beginNs)
   }
 
   *#helpOthers(): Body {
@@ -183,19 +183,24 @@ export class SimulatedWorker {
     if (!taken) return
     const { request, clips, share: part } = taken
     const beginNs = this.world.clock.now
-    yield* this.#work({ request, items: 1, clips, part, helping: true })
+    yield* this.#work({ request, items: 1, clips, part, by: 'helper' })
     this.world.busyNs[this.instance.id]! += this.world.clock.now - beginNs
     this.#team!.finish(taken)
   }
 
-  /** Its thread was busy with a call for so long. */
-  #called(ns: number): void {
+  /** Its thread was busy with a call of so many clips for so long. */
+  #called(clips: number, ns: number): void {
     const { calls, busyNs, threads } = this.world
     const { id } = this.instance
     calls[id]!++
     busyNs[id]! += ns
-    threads[id]!.calls[this.worker]!++
-    threads[id]!.ns[this.worker]! += ns
+    const own = threads[id]![this.worker]!
+    const before = own.get(clips)
+    if (!before) own.set(clips, { calls: 1, ns })
+    else {
+      before.calls++
+      before.ns += ns
+    }
   }
 
   *#begin(request: number, items: number, clips: number, before: UnderWay | undefined): Body<UnderWay> {
@@ -205,7 +210,7 @@ export class SimulatedWorker {
     const own = stretches.findIndex(({ later }) => later)
     const beginNs = clock.now
     yield* pass(this.world, own < 0 ? stretches : stretches.slice(0, own))
-    this.#called(clock.now - beginNs)
+    this.#called(clips, clock.now - beginNs)
     const under = { freed: false, over: false, changed: new Waiters(clock) }
     clock.start(this.#goOn(own < 0 ? [] : stretches.slice(own), under, before))
     return under

@@ -20,11 +20,14 @@ export interface Served {
   endNs: number
 }
 
-/** By thread of an instance. */
-export interface ThreadTimes {
-  calls: Float64Array
-  ns: Float64Array
+/** What calls of one size come to. */
+export interface Totals {
+  calls: number
+  ns: number
 }
+
+/** Of each thread of an instance: its calls by their clips, and what it was busy with itself. */
+export type ThreadTimes = readonly Map<number, Totals>[]
 
 /** What the simulated threads share. */
 export interface World {
@@ -45,7 +48,7 @@ export interface World {
   /** By instance: calls, and the time that they took, in ns. */
   calls: Float64Array
   busyNs: Float64Array
-  /** By instance, of each of its threads: calls, and what it was busy with itself, in ns. */
+  /** By instance. */
   threads: readonly ThreadTimes[]
   served?(call: Served): void
   /** A queue was full, and that ends the run. */
@@ -54,10 +57,12 @@ export interface World {
 
 /** Lets stretches of a call pass, one after the other. */
 export function* pass({ clock, resources }: World, stretches: readonly Stretch[]): Body {
-  for (const { ms, resource: name, width, yields, beside } of stretches) {
+  for (const { ms, resource: name, width, yields, cold, beside } of stretches) {
     const resource = name === undefined ? undefined : resources.get(name)
-    const letGo = beside && resources.get(beside.resource)?.hold?.(beside.width)
-    if (resource) yield* resource.use(1e6 * ms, { width, yields })
+    const other = beside && resources.get(beside.resource)
+    const on = other && beside && { resource: other, share: beside.width }
+    const letGo = other?.hold?.(beside!.width)
+    if (resource) yield* resource.use(1e6 * ms, { width, yields, cold, on })
     else yield* clock.sleepUntil(clock.now + 1e6 * ms)
     letGo?.()
   }

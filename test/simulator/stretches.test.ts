@@ -1,7 +1,7 @@
 import { expect, test } from 'bun:test'
 import fc from 'fast-check'
 import { Clock } from '../../src/simulator/clock.ts'
-import { SharedServers } from '../../src/simulator/resources.ts'
+import { type Share, type SharedOptions, SharedServers } from '../../src/simulator/resources.ts'
 import { alone, loader, network, simulated } from './plans.ts'
 
 const MS = 1e6
@@ -9,7 +9,7 @@ const ms = (ns: ArrayLike<number>): number[] => Array.from(ns, value => value / 
 
 test('a call of two threads has twice the share of a call of one', () => {
   const clock = new Clock()
-  const servers = new SharedServers(clock, 2)
+  const servers = new SharedServers(clock, { servers: 2 })
   const ends: Record<string, number> = {}
   const use = function* (name: string, work: number, width: number) {
     yield* servers.use(work, { width })
@@ -25,7 +25,7 @@ test('a call of two threads has twice the share of a call of one', () => {
 
 test('a fraction of a server serves as much less', () => {
   const clock = new Clock()
-  const servers = new SharedServers(clock, 1.25)
+  const servers = new SharedServers(clock, { servers: 1.25 })
   const ends: number[] = []
   const use = function* () {
     yield* servers.use(10)
@@ -36,9 +36,91 @@ test('a fraction of a server serves as much less', () => {
   for (const end of ends) expect(end).toBeCloseTo(16, 9)
 })
 
+/** When calls end that begin together; of each its work and how it is served. */
+function endsOf(options: SharedOptions, calls: readonly [work: number, share: Share][]): number[] {
+  const clock = new Clock()
+  const servers = new SharedServers(clock, options)
+  const ends: number[] = []
+  for (const [call, [work, share]] of calls.entries())
+    clock.start(
+      (function* () {
+        yield* servers.use(work, share)
+        ends[call] = clock.now
+      })(),
+    )
+  expect(clock.run()).toBe(0)
+  return ends
+}
+
+test('calls that are work of their threads too come to disturb each other step by step, and full servers serve what they can', () => {
+  fc.assert(
+    fc.property(
+      fc.double({ min: 1, max: 8, noNaN: true }),
+      fc.integer({ min: 1, max: 40 }),
+      fc.double({ min: 1, max: 20, noNaN: true }),
+      fc.double({ min: 0, max: 0.1, noNaN: true }),
+      (capacity, calls, sharpness, friction) => {
+        const [end] = endsOf({ servers: capacity, sharpness, friction }, new Array(calls).fill([10, {}]))
+        const alone = 1 + friction * (calls - 1)
+        const full = calls / capacity
+        // No norm is less than the larger, nor more than the sum.
+        expect(end! / 10).toBeGreaterThanOrEqual(Math.max(alone, full) * (1 - 1e-9))
+        expect(end! / 10).toBeLessThanOrEqual((alone + full) * (1 + 1e-9))
+        expect((end! / 10) ** sharpness / (alone ** sharpness + full ** sharpness)).toBeCloseTo(1, 6)
+      },
+    ),
+  )
+})
+
+test('a call of a thread that was cold is longer, and less so beside others of them', () => {
+  const cold = { threads: 3, longer: 1.6 }
+  const roomy = { servers: 10 }
+  expect(endsOf(roomy, [[10, { cold }]])[0]).toBeCloseTo(16, 9)
+  // Beside one of the two others half as cold.
+  for (const end of endsOf(roomy, [
+    [10, { cold }],
+    [10, { cold }],
+  ]))
+    expect(end).toBeCloseTo(13, 9)
+  // Three, of which one ends at 2: two to be had then, of 8.
+  const ends = endsOf(roomy, [
+    [10, { cold }],
+    [10, { cold }],
+    [2, { cold }],
+  ])
+  expect(ends[2]).toBeCloseTo(2, 9)
+  expect(ends[0]).toBeCloseTo(2 + 8 * 1.3, 9)
+})
+
+test('a call whose thread works elsewhere is as slow as that is, for its share there, from each change on', () => {
+  const clock = new Clock()
+  const cores = new SharedServers(clock, { servers: 1 })
+  const engines = new SharedServers(clock, { servers: 4 })
+  const ends: number[] = []
+  clock.start(
+    (function* () {
+      const letGo = cores.hold(0.5)
+      yield* engines.use(10, { on: { resource: cores, share: 0.5 } })
+      ends.push(clock.now)
+      letGo()
+    })(),
+  )
+  clock.start(
+    (function* () {
+      yield* clock.sleepUntil(4)
+      yield* cores.use(2)
+      ends.push(clock.now)
+    })(),
+  )
+  expect(clock.run()).toBe(0)
+  // From 4 to 7 one core does what 1.5 are wanted for: two thirds of it of the one, and 3 / 1.25 of the other.
+  expect(ends[0]).toBeCloseTo(7, 9)
+  expect(ends[1]).toBeCloseTo(7 + 10 - 4 - 3 / 1.25, 9)
+})
+
 test('servers that are held are missed by calls, as long as they are held', () => {
   const clock = new Clock()
-  const servers = new SharedServers(clock, 2)
+  const servers = new SharedServers(clock, { servers: 2 })
   const ends: number[] = []
   const hold = function* (from: number, to: number, width: number) {
     yield* clock.sleepUntil(from)
@@ -145,7 +227,7 @@ test('what the program does for a result disturbs those who share its resource',
 
 test('threads that wait for each other cost all who share with them, where there are not enough servers', () => {
   const clock = new Clock()
-  const servers = new SharedServers(clock, 2, 1.5)
+  const servers = new SharedServers(clock, { servers: 2, straggling: 1.5 })
   const ends: number[] = []
   const use = function* (work: number, width: number) {
     yield* servers.use(work, { width })
@@ -160,13 +242,13 @@ test('threads that wait for each other cost all who share with them, where there
 })
 
 /** When calls end that want servers from the beginning on: work, width, and whether they yield. */
-function endsOf(
+function yieldingEnds(
   servers: number,
   calls: readonly [work: number, width: number, yields: boolean][],
   { held = 0, processors = servers }: { held?: number; processors?: number } = {},
 ): number[] {
   const clock = new Clock()
-  const shared = new SharedServers(clock, servers, 1, processors)
+  const shared = new SharedServers(clock, { servers, processors })
   const ends: number[] = new Array(calls.length)
   const use = function* (at: number, work: number, width: number, yields: boolean) {
     yield* shared.use(work, { width, yields })
@@ -180,33 +262,33 @@ function endsOf(
 
 test('calls that yield have little of what others want, and all of what these leave', () => {
   // Weights of 1024 and 110 on one server; the rest of the second call is done alone.
-  const [first, second] = endsOf(1, [
+  const [first, second] = yieldingEnds(1, [
     [9, 1, false],
     [9, 1, true],
   ])
   expect(first).toBeCloseTo((9 * (1024 + 110)) / 1024, 9)
   expect(second).toBeCloseTo(18, 9)
   // What is held is served like those that do not yield.
-  const [beside] = endsOf(1, [[9, 1, true]], { held: 1 })
+  const [beside] = yieldingEnds(1, [[9, 1, true]], { held: 1 })
   expect(beside).toBeCloseTo((9 * (1024 + 110)) / 110, 9)
 })
 
 test('calls that yield among themselves, and where there is enough for all, are served as any', () => {
   expect(
-    endsOf(1, [
+    yieldingEnds(1, [
       [4, 1, true],
       [4, 1, true],
     ]),
   ).toEqual([8, 8])
   expect(
-    endsOf(2, [
+    yieldingEnds(2, [
       [4, 1, false],
       [6, 1, true],
     ]),
   ).toEqual([4, 6])
   // One thread can't use more than one of two servers: the other is for those that yield.
   expect(
-    endsOf(2, [
+    yieldingEnds(2, [
       [4, 1, false],
       [1, 1, true],
       [1, 1, true],
@@ -215,7 +297,7 @@ test('calls that yield among themselves, and where there is enough for all, are 
 })
 
 test('while two threads of a core are free, nobody yields: all are slower alike', () => {
-  const two = endsOf(
+  const two = yieldingEnds(
     1,
     [
       [4, 1, false],
@@ -225,7 +307,7 @@ test('while two threads of a core are free, nobody yields: all are slower alike'
   )
   expect(two).toEqual([8, 8])
   // Where they are taken, one thread is left for two that yield.
-  const [first, ...others] = endsOf(
+  const [first, ...others] = yieldingEnds(
     1,
     [
       [4, 1, false],
@@ -249,7 +331,7 @@ test('however calls yield, all of the work is done, and no server does more than
       fc.array(call, { minLength: 1, maxLength: 12 }),
       fc.double({ min: 0.5, max: 6, noNaN: true }),
       (calls, servers) => {
-        const ends = endsOf(
+        const ends = yieldingEnds(
           servers,
           calls.map(({ work, width, yields }) => [work, width, yields] as const),
         )

@@ -1,5 +1,6 @@
 import { describe, expect, test } from 'bun:test'
 import { Clock } from '../../src/simulator/clock.ts'
+import type { Call } from '../../src/simulator/service.ts'
 import { SimulatedTeam } from '../../src/simulator/team.ts'
 import { alone, simulated } from './plans.ts'
 
@@ -43,14 +44,14 @@ describe('threads that share a call', () => {
     expect(run.slotsHeld).toEqual([0])
   })
 
-  test('what helps costs extra, where the model says so', () => {
+  test('the model is told who has a piece: the owner its first or another one, or a helper', () => {
     const asked = { pipeline: [sharing(2, 4, 40)], requests: 1, intervalMs: 0 }
     const service = {
-      stretches: ({ part = 1, helping }: { part?: number; helping?: boolean }) => [
-        { ms: 40 * part + (helping ? 3 : 0) },
+      stretches: ({ part = 1, by }: Pick<Call, 'part' | 'by'>) => [
+        { ms: 40 * part + { owner: 0, beginner: 1, helper: 3 }[by!] },
       ],
     }
-    // Pieces of 10 ms: the helper has had two after 26, the owner two after 20.
+    // Pieces of 10 ms: the helper has had two after 26, the owner two after 21.
     expect(latencies(simulated({ ...asked, service }))[0]).toBeCloseTo(26, 9)
   })
 })

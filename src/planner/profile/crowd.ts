@@ -4,13 +4,52 @@ import type { Arrangement } from '../types.ts'
 import { type Engine, engineOf } from './keys.ts'
 import type { Arrivals } from './predictor.ts'
 
-/** What a run came to: so many a second, the middle of their latencies, and the mean of calls. */
+/** Calls of a step on an engine, by their clips. */
+export type Calls = ReadonlyMap<number, { calls: number; ms: number }>
+
+/** What a run came to: so many a second, the middle of their latencies, and how long calls took. */
 export interface Figures {
   videosPerS: number
   p50Ms: number
   /** By `callsOf`: of the first step, and of all that runs on the host. */
-  callMs: Readonly<Record<string, number>>
+  calls: ReadonlyMap<string, Calls>
 }
+
+/** Adds up calls. */
+export class CallTotals {
+  readonly all = new Map<string, Map<number, { calls: number; ms: number }>>()
+
+  /** @param name nothing is added without one */
+  add(name: string | undefined, clips: number, ms: number, calls = 1): void {
+    if (name === undefined) return
+    const sizes = this.all.get(name) ?? new Map<number, { calls: number; ms: number }>()
+    this.all.set(name, sizes)
+    const known = sizes.get(clips) ?? { calls: 0, ms: 0 }
+    sizes.set(clips, { calls: known.calls + calls, ms: known.ms + ms })
+  }
+}
+
+/** How many times longer calls took in one run than in another, if both had as many of each size: which thread gets a large one is chance. */
+export function longerThan(calls: Calls, others: Calls): number {
+  let [own, theirs] = [0, 0]
+  for (const [clips, { calls: count, ms }] of others) {
+    const same = calls.get(clips)
+    if (!same) continue
+    own += (count * same.ms) / same.calls
+    theirs += ms
+  }
+  return theirs > 0 ? own / theirs : 1
+}
+
+/** The mean of calls of all sizes, in ms, by name. */
+export const meanCallMs = ({ calls }: Figures): Record<string, number> =>
+  Object.fromEntries(
+    [...calls].map(([name, sizes]) => {
+      const all = [...sizes.values()]
+      const count = all.reduce((sum, { calls }) => sum + calls, 0)
+      return [name, all.reduce((sum, { ms }) => sum + ms, 0) / count]
+    }),
+  )
 
 /**
  * A name for a step's calls on an engine; none for those of a network on a GPU, which works at several batches at once: a call is
@@ -36,13 +75,13 @@ export interface Crowd {
 export function figuresOf(
   ends: readonly number[],
   latencies: readonly number[],
-  callMs: Figures['callMs'],
+  calls: Figures['calls'],
 ): Figures | undefined {
   if (ends.length < 2) return undefined
   const sorted = ends.toSorted((a, b) => a - b)
   const seconds = (sorted.at(-1)! - sorted[0]!) / 1000
   const middle = latencies.toSorted((a, b) => a - b)[latencies.length >> 1]!
-  return seconds > 0 ? { videosPerS: (sorted.length - 1) / seconds, p50Ms: middle, callMs } : undefined
+  return seconds > 0 ? { videosPerS: (sorted.length - 1) / seconds, p50Ms: middle, calls } : undefined
 }
 
 /** Of a run: with fewer, the longest calls come too rarely to tell, and with more it would only take longer. */
@@ -92,19 +131,12 @@ export function simulatedFigures(
   return figuresOf(ends, latencies, callTimes(plan, simulated))
 }
 
-/** Means of simulated calls. */
-function callTimes({ instances }: Plan, { threads }: Pick<Simulated, 'threads'>): Figures['callMs'] {
-  const sums = new Map<string, { calls: number; ns: number }>()
-  for (const instance of instances) {
-    const { calls, ns } = threads[instance.id]!
-    for (let worker = 0; worker < instance.workers; worker++) {
+function callTimes({ instances }: Plan, { threads }: Pick<Simulated, 'threads'>): Figures['calls'] {
+  const times = new CallTotals()
+  for (const instance of instances)
+    for (const [worker, sizes] of threads[instance.id]!.entries()) {
       const name = callsOf(instance.step, engineOf(instance, worker))
-      if (name === undefined) continue
-      const before = sums.get(name) ?? { calls: 0, ns: 0 }
-      sums.set(name, { calls: before.calls + calls[worker]!, ns: before.ns + ns[worker]! })
+      for (const [clips, { calls, ns }] of sizes) times.add(name, clips, ns / 1e6, calls)
     }
-  }
-  return Object.fromEntries(
-    [...sums].flatMap(([name, { calls, ns }]) => (calls > 0 ? [[name, ns / 1e6 / calls]] : [])),
-  )
+  return times.all
 }

@@ -1,4 +1,4 @@
-import type { Crowd, Figures } from './crowd.ts'
+import { type Crowd, callsOf, type Figures, longerThan, meanCallMs } from './crowd.ts'
 import type { Profile } from './schema.ts'
 
 /** A number of a profile that cannot be measured by itself. */
@@ -23,51 +23,33 @@ export function parametersOf(profile: Profile): Parameter[] {
   return [
     // Two threads of one core are at least as good as one.
     ...capacity('cores', profile.about.cores / 2, profile.about.cores),
-    ...(steps.some(({ width }) => width > 1) ? [straggling(profile)] : []),
+    ...(steps.some(({ width }) => width > 1) ? [own(profile, 'straggling', 1, MOST_STRAGGLING)] : []),
     ...capacity('nvdec', 0.5, 64),
-    ...(uses('nvdec') ? [nvdecShare(profile)] : []),
+    ...(uses('nvdec') ? [own(profile, 'friction', 0.002, MOST_FRICTION)] : []),
   ]
 }
 
-/**
- * The share of loaders' calls that is the engines', and with it what the engines carry: crowds tell well how many calls a second
- * there can be, which is the one by the other, and less well where fewer calls begin to disturb each other.
- */
-function nvdecShare({ capacities, steps }: Profile): Parameter {
-  const own = steps.filter(({ shares }) => shares.nvdec !== undefined)
-  const of = {
-    get share() {
-      return own[0]!.shares.nvdec!
-    },
-    set share(value) {
-      capacities.nvdec! *= value / this.share
-      for (const { shares } of own) shares.nvdec = value
-    },
-  }
-  return { low: 0.02, high: 0.98, of, name: 'share' }
-}
-
 const MOST_STRAGGLING = 5
+const MOST_FRICTION = 0.2
 
 /** Of the profile itself, which holds more than numbers. */
-function straggling(profile: Profile): Parameter {
+function own(profile: Profile, name: 'straggling' | 'friction', low: number, high: number): Parameter {
   const of = {
-    get straggling() {
-      return profile.straggling
+    get [name]() {
+      return profile[name]
     },
-    set straggling(value) {
-      profile.straggling = value
+    set [name](value: number) {
+      profile[name] = value
     },
   }
-  return { low: 1, high: MOST_STRAGGLING, of, name: 'straggling' }
+  return { low, high, of, name }
 }
 
 const GOLDEN = (Math.sqrt(5) - 1) / 2
 const STEPS = 12
-const SWEEPS = 3
-/** In the last sweep: around what was found, so far and in so many steps. */
-const NEAR = 1.6
-const NEAR_STEPS = 7
+/** After a sweep over all that a parameter may be: how far around what was found others look, and in how many steps. They hang together, so several are needed. */
+const AROUND = [3, 3, 2, 2, 1.3, 1.3]
+const AROUND_STEPS = 5
 
 /** Looks for the least value of a function between two numbers, on a scale of ratios, by golden sections (Kiefer 1953). */
 export function goldenSection(
@@ -99,9 +81,10 @@ function distance(profile: Profile, crowds: readonly Crowd[], predict: Predict):
     const predicted = predict(profile, crowd)
     if (!predicted) return sum
     const rate = Math.log(predicted.videosPerS / crowd.measured.videosPerS)
-    const calls = Object.entries(crowd.measured.callMs).map(([name, ms]) =>
-      Math.log((predicted.callMs[name] ?? ms) / ms),
-    )
+    const calls = [...crowd.measured.calls].map(([name, measured]) => {
+      const own = predicted.calls.get(name)
+      return own ? Math.log(longerThan(own, measured)) : 0
+    })
     return sum + rate ** 2 + calls.reduce((all, error) => all + error ** 2, 0) / 4
   }, 0)
 }
@@ -120,7 +103,7 @@ export function fit(
   const crowds = all.filter(({ concurrency }) => concurrency > 1)
   if (crowds.length === 0) return
   let best = distance(profile, crowds, predict)
-  for (let sweep = 0; sweep < SWEEPS; sweep++)
+  for (const around of [Number.POSITIVE_INFINITY, ...AROUND])
     for (const { low, high, of, name } of parameters) {
       const before = of[name]!
       let nearest = before
@@ -131,10 +114,34 @@ export function fit(
         if (far < best) [best, nearest] = [far, value]
         return far
       }
-      if (sweep < SWEEPS - 1) goldenSection(low, high, at)
-      else goldenSection(Math.max(low, before / NEAR), Math.min(high, before * NEAR), at, NEAR_STEPS)
+      goldenSection(
+        Math.max(low, before / around),
+        Math.min(high, before * around),
+        at,
+        around === Number.POSITIVE_INFINITY ? STEPS : AROUND_STEPS,
+      )
       of[name] = nearest
     }
+}
+
+/** A thread does no less and no more before it decodes, in ms. */
+const BEGIN_MS = [0.01, 100] as const
+
+/**
+ * Sets what each thread that shares a video does before its first clip, so that calls of several clips come out as long as they were
+ * while requests came one at a time.
+ */
+export function fitSharing(profile: Profile, all: readonly Crowd[], predict: Predict): void {
+  const { sharing } = profile
+  const crowd = all.find(({ arrangement: { config } }) => config.pipeline[0]!.share_clips === true)
+  const name = callsOf(0, 'gpu')!
+  const measured = new Map([...(crowd?.measured.calls.get(name) ?? [])].filter(([clips]) => clips > 1))
+  if (!sharing || !crowd || measured.size === 0) return
+  sharing.beginMs = goldenSection(...BEGIN_MS, beginMs => {
+    sharing.beginMs = beginMs
+    const calls = predict(profile, crowd)?.calls.get(name) ?? measured
+    return Math.log(longerThan(calls, measured)) ** 2
+  })
 }
 
 /** How far the fitted profile's predictions are from each crowd. */
@@ -151,7 +158,11 @@ export const fittedErrors = (
         name: crowd.name,
         throughputError: predicted.videosPerS / crowd.measured.videosPerS - 1,
         p50Error: predicted.p50Ms / crowd.measured.p50Ms - 1,
-        measured: crowd.measured,
+        measured: {
+          videosPerS: crowd.measured.videosPerS,
+          p50Ms: crowd.measured.p50Ms,
+          callMs: meanCallMs(crowd.measured),
+        },
       },
     ]
   })

@@ -11,9 +11,17 @@ import type { Flags } from '../../sweep/grid.ts'
 import type { PointEnd } from '../../sweep/runner.ts'
 import { NotMeasured } from '../not-measured.ts'
 import { planOf } from '../plan-of.ts'
-import { type Crowd, callsOf, figuresOf, followed, simulatedFigures, simulatedOf } from './crowd.ts'
+import {
+  CallTotals,
+  type Crowd,
+  callsOf,
+  figuresOf,
+  followed,
+  simulatedFigures,
+  simulatedOf,
+} from './crowd.ts'
 import { type Experiment, isOfBothEngines } from './experiments.ts'
-import { fit, fittedErrors, type Predict, parametersOf } from './fit.ts'
+import { fit, fitSharing, fittedErrors, type Predict, parametersOf } from './fit.ts'
 import { networkReader, threadsOfFile } from './networks.ts'
 import { ProfilePredictor } from './predictor.ts'
 import { type ObservedRun, observe, readResults } from './read-run.ts'
@@ -64,6 +72,7 @@ const HARDLY_BUSY = new Set(['aggregator', 'batcher'])
 
 /** Decoders of a GPU before it is known how much they carry. */
 const FIRST_NVDEC = 7
+const FIRST_FRICTION = 0.02
 
 /** A run of an experiment: as long as it is meant to be, or short. */
 export interface Run {
@@ -247,23 +256,18 @@ export class Measurement {
     const counted = followed(ids, concurrency)
     const counts = (id: number) => id <= counted.at(-1)!
     const results = run.results.filter(({ id }) => counts(id))
-    const times = new Map<string, number[]>()
+    const times = new CallTotals()
     const shares = arrangement.config.pipeline[0]!.share_clips === true
     for (const call of run.calls) {
-      const { step, engine, ms } = call
+      const { step, engine, clips, ms } = call
       if (shares) this.#sharedWork.take(call, true)
       else this.#samples.takeBeside(planned, call)
-      const calls = callsOf(step, engine)
-      if (calls === undefined || !counts(call.request ?? ids[0]!)) continue
-      const known = times.get(calls) ?? []
-      times.set(calls, known)
-      known.push(ms)
+      if (counts(call.request ?? ids[0]!)) times.add(callsOf(step, engine), clips, ms)
     }
-    const callMs = Object.fromEntries([...times].map(([calls, ms]) => [calls, mean(ms)]))
     const measured = figuresOf(
       results.map(({ intended_ms, latency_ms }) => intended_ms + latency_ms),
       results.map(({ latency_ms }) => latency_ms),
-      callMs,
+      times.all,
     )
     if (measured)
       this.#crowds.push({
@@ -299,7 +303,7 @@ export class Measurement {
     const experiment = [...this.#plans.keys()].find(({ name }) => name === shared.name)!
     const { options } = this.#planned(experiment).plan.instances[0]!
     const pieces = await piecesOf(this.options.videos, options as unknown as ClipOptions)
-    return { sharing: { extraMs: this.#sharedWork.extraMs(pieces), pieces } }
+    return { sharing: { beginMs: 0, extraMs: this.#sharedWork.extraMs(pieces), pieces } }
   }
 
   async profile(left: readonly string[]): Promise<Profile> {
@@ -321,6 +325,7 @@ export class Measurement {
       handOverMs: this.#handOverMs.sort((a, b) => a - b),
       capacities: { cores: about.cores, ...(about.gpus.length > 0 && { nvdec: FIRST_NVDEC, compute: 1 }) },
       straggling: 1,
+      friction: FIRST_FRICTION,
       ...(left.some(isOfBothEngines) && {
         bothEngines: this.#crowds.some(({ name }) => isOfBothEngines(name)),
       }),
@@ -340,6 +345,7 @@ export class Measurement {
       }
     }
     fit(profile, this.#crowds, parametersOf(profile), predict)
+    fitSharing(profile, this.#crowds, predict)
     profile.fitted = fittedErrors(profile, this.#crowds, predict)
     return profile
   }

@@ -22,6 +22,12 @@ import {
   stretchesOf,
 } from './service.ts'
 
+/**
+ * How suddenly calls on a GPU's engines disturb each other, as `SharedOptions` has it. Runs of 4 to 32 threads on H100s are met with 5 to 8,
+ * and cannot be told apart by it: it is not fitted.
+ */
+const SHARPNESS = 6
+
 /** What is shared on each GPU; all else of a profile's capacities is the host's. */
 const OF_GPUS = new Set(['nvdec', 'compute'])
 
@@ -118,9 +124,13 @@ export class ProfilePredictor implements Predictor {
     const cores = resourceOf('cores', CPU)
     const own = resources[cores]
     if (!own) return resources
-    const { straggling } = this.profile
+    const { straggling, friction } = this.profile
+    const engines = Object.entries(resources).filter(([name]) => name.endsWith(' nvdec'))
     return {
       ...resources,
+      ...Object.fromEntries(
+        engines.map(([name, options]) => [name, { ...options, friction, sharpness: SHARPNESS }]),
+      ),
       [cores]: { ...own, straggling, processors: Math.max(this.machine.cores ?? 0, own.servers) },
     }
   }
@@ -192,7 +202,7 @@ export class ProfilePredictor implements Predictor {
     const add = (resource: string, ms: number) => {
       if (ms > 0) shared[resource] = (shared[resource] ?? 0) + ms
     }
-    // What a call keeps busy beside its own resource slows others and not itself: it bounds nothing.
+    // What a call keeps busy beside its own resource slows others, and itself by a part: it bounds nothing.
     for (const { ms, resource, width = 1 } of stretchesOf(known, threadMs, own.device, this.profile))
       if (resource !== undefined) add(resource, ms * width)
     const pick = (prefix: string) =>

@@ -16,8 +16,6 @@ export interface Planned {
 const RARE = 0.05
 /** As in `src/steps/gpu-network.ts`: while one batch is computed, the one before is read back. */
 const GPU_BATCHES_AHEAD = 2
-/** Share of a call on a GPU's decoders that is theirs, before that is fitted. */
-const FIRST_NVDEC_SHARE = 0.15
 /** Fewer calls say little of a mean. */
 const LEAST_CALLS = 5
 /** Times what well-seen sizes say: calls of a size that was hardly seen have waited for something if they took longer. */
@@ -173,7 +171,7 @@ export const threadKeys = (
 function sharesOf({ engine, kind, busy }: Gathered): ProfiledStep['shares'] {
   if (!busy) return {}
   if (engine !== 'gpu') return { cores: 1 }
-  return kind === 'loader' ? { nvdec: FIRST_NVDEC_SHARE } : { compute: 1 }
+  return kind === 'loader' ? { nvdec: 1 } : { compute: 1 }
 }
 
 /**

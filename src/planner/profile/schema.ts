@@ -76,6 +76,8 @@ export const profileSchema = v.object({
   capacities: v.record(v.string(), positive('a capacity')),
   /** How many times longer calls on the host take where one of several threads has to share its cores. */
   straggling: v.pipe(v.number(), v.finite(), v.minValue(1)),
+  /** How much longer calls on a GPU's decoders take for each other one, while these have room. */
+  friction: v.pipe(v.number(), v.finite(), v.minValue(0)),
   /**
    * Whether decoders on the host were seen at work beside many threads on a GPU's engines: false where no time was left for it.
    * How much they slow each other cannot be told from either alone.
@@ -84,7 +86,9 @@ export const profileSchema = v.object({
   /** Of a loader whose threads may share a video's clips. */
   sharing: v.optional(
     v.object({
-      /** What a thread of the host does for a piece of another's video beyond the decoding. */
+      /** What a thread does before the first of a video's clips, and each that helps it does as well. */
+      beginMs: milliseconds,
+      /** Of that, what the processor does of one that helps. */
       extraMs: milliseconds,
       /** By clips of a video: examples of how the work divides into pieces, the largest first. */
       pieces: v.array(v.object({ clips: count, shares: v.array(v.array(share)) })),

