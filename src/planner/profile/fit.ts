@@ -47,9 +47,18 @@ function own(profile: Profile, name: 'straggling' | 'friction', low: number, hig
 
 const GOLDEN = (Math.sqrt(5) - 1) / 2
 const STEPS = 12
-/** After a sweep over all that a parameter may be: how far around what was found others look, and in how many steps. They hang together, so several are needed. */
-const AROUND = [3, 3, 2, 2, 1.3, 1.3]
+/**
+ * After a sweep over all that parameters may be: how far around what was found others look, and in how many steps. Parameters hang
+ * together, so each of these sweeps is done again, where it made the distance smaller than this share of what it was.
+ */
+const AROUND = [3, 2, 1.3]
 const AROUND_STEPS = 5
+const TURNS = 2
+const BETTER = 0.95
+
+/** Values that `fit` tries at the most: two more for each section than steps. */
+export const mostTried = (parameters: readonly Parameter[]): number =>
+  1 + parameters.length * (STEPS + 2 + AROUND.length * TURNS * (AROUND_STEPS + 2))
 
 /** Looks for the least value of a function between two numbers, on a scale of ratios, by golden sections (Kiefer 1953). */
 export function goldenSection(
@@ -76,7 +85,7 @@ export function goldenSection(
 }
 
 /** How far predictions are from what was measured, as a sum of squared logarithms. */
-function distance(profile: Profile, crowds: readonly Crowd[], predict: Predict): number {
+export function distance(profile: Profile, crowds: readonly Crowd[], predict: Predict): number {
   return crowds.reduce((sum, crowd) => {
     const predicted = predict(profile, crowd)
     if (!predicted) return sum
@@ -103,24 +112,25 @@ export function fit(
   const crowds = all.filter(({ concurrency }) => concurrency > 1)
   if (crowds.length === 0) return
   let best = distance(profile, crowds, predict)
-  for (const around of [Number.POSITIVE_INFINITY, ...AROUND])
-    for (const { low, high, of, name } of parameters) {
-      const before = of[name]!
-      let nearest = before
-      // Of all that were tried: chance, in what is simulated, makes small hills and valleys.
-      const at = (value: number): number => {
-        of[name] = value
-        const far = distance(profile, crowds, predict)
-        if (far < best) [best, nearest] = [far, value]
-        return far
-      }
-      goldenSection(
-        Math.max(low, before / around),
-        Math.min(high, before * around),
-        at,
-        around === Number.POSITIVE_INFINITY ? STEPS : AROUND_STEPS,
-      )
-      of[name] = nearest
+  const seek = ({ low, high, of, name }: Parameter, around: number, steps: number): void => {
+    const before = of[name]!
+    let nearest = before
+    // Of all that were tried: chance, in what is simulated, makes small hills and valleys.
+    const at = (value: number): number => {
+      of[name] = value
+      const far = distance(profile, crowds, predict)
+      if (far < best) [best, nearest] = [far, value]
+      return far
+    }
+    goldenSection(Math.max(low, before / around), Math.min(high, before * around), at, steps)
+    of[name] = nearest
+  }
+  for (const parameter of parameters) seek(parameter, Number.POSITIVE_INFINITY, STEPS)
+  for (const around of AROUND)
+    for (let turn = 0; turn < TURNS; turn++) {
+      const before = best
+      for (const parameter of parameters) seek(parameter, around, AROUND_STEPS)
+      if (best > BETTER * before) break
     }
 }
 

@@ -40,7 +40,7 @@ function essentials(experiments: readonly Experiment[], measurement: Measurement
  * Measures a pipeline's steps by running the program. First come the runs without which a step would not be known: they are
  * made short where the budget asks for that, and go beyond it, up to `mostS`, where even so it does not do. Then all others
  * once, as far as the budget goes, and those again in which calls run by themselves, until the means of all calls are known
- * well enough or the budget is spent. What was run before, in the same folder, is not run again.
+ * well enough or the budget, less what the profile then takes to be fitted, is spent. What was run before, in the same folder, is not run again.
  * @returns undefined if people interrupted it
  * @throws {UsageError} if a run fails, or the budget is too small for the first of them
  */
@@ -81,11 +81,13 @@ export async function measureProfile(options: MeasureOptions): Promise<Profile |
     return await measurement.profile(left)
   }
   const alone = experiments.filter(isolating)
+  // What follows has to have its time, and is no run.
+  const forRunsS = budgetS - (await measurement.fitS())
   for (let seed = 1; ; seed++)
     for (const experiment of alone) {
       const widest = measurement.widestInterval
       const run = { experiment, seed, short: false }
-      const spent = measurement.elapsedS + measurement.expectS(run) > budgetS
+      const spent = measurement.elapsedS + measurement.expectS(run) > forRunsS
       if ((widest !== null && widest <= confidence) || spent) return await measurement.profile([])
       const known = widest === null ? 'too few' : `means within ${(100 * widest).toFixed(1)} %`
       say(`measuring again, calls so far: ${known}: ${experiment.name}, ${experiment.seconds} s`)

@@ -21,7 +21,7 @@ import {
   simulatedOf,
 } from './crowd.ts'
 import { type Experiment, isOfBothEngines } from './experiments.ts'
-import { fit, fitSharing, fittedErrors, type Predict, parametersOf } from './fit.ts'
+import { distance, fit, fitSharing, fittedErrors, mostTried, type Predict, parametersOf } from './fit.ts'
 import { networkReader, threadsOfFile } from './networks.ts'
 import { ProfilePredictor } from './predictor.ts'
 import { type ObservedRun, observe, readResults } from './read-run.ts'
@@ -306,10 +306,11 @@ export class Measurement {
     return { sharing: { beginMs: 0, extraMs: this.#sharedWork.extraMs(pieces), pieces } }
   }
 
-  async profile(left: readonly string[]): Promise<Profile> {
-    const { about, videos, registry } = this.options
+  /** What is known, before anything is fitted. */
+  async #unfitted(left: readonly string[]): Promise<Profile> {
+    const { about, videos } = this.options
     const { steps, widestInterval } = this.#samples
-    const profile: Profile = {
+    return {
       version: 1,
       about,
       measured: {
@@ -333,20 +334,34 @@ export class Measurement {
       fitted: [],
       steps,
     }
-    const options = { registry, networks: this.#networks }
-    const predict: Predict = (of, crowd) => {
-      const predictor = new ProfilePredictor(of, options)
-      try {
-        return simulatedFigures((arrangement, arrivals) => predictor.simulate(arrangement, arrivals), crowd)
-      } catch (error) {
-        // Of a step of it, no call came to its end: then nothing is fitted to it.
-        if (error instanceof NotMeasured) return undefined
-        throw error
-      }
+  }
+
+  readonly #predict: Predict = (profile, crowd) => {
+    const { registry } = this.options
+    const predictor = new ProfilePredictor(profile, { registry, networks: this.#networks })
+    try {
+      return simulatedFigures((arrangement, arrivals) => predictor.simulate(arrangement, arrivals), crowd)
+    } catch (error) {
+      // Of a step of it, no call came to its end: then nothing is fitted to it.
+      if (error instanceof NotMeasured) return undefined
+      throw error
     }
-    fit(profile, this.#crowds, parametersOf(profile), predict)
-    fitSharing(profile, this.#crowds, predict)
-    profile.fitted = fittedErrors(profile, this.#crowds, predict)
+  }
+
+  /** Seconds that `profile` may take. */
+  async fitS(): Promise<number> {
+    const profile = await this.#unfitted([])
+    const parameters = parametersOf(profile)
+    const began = performance.now()
+    distance(profile, this.#crowds, this.#predict)
+    return (mostTried(parameters) * (performance.now() - began)) / 1000
+  }
+
+  async profile(left: readonly string[]): Promise<Profile> {
+    const profile = await this.#unfitted(left)
+    fit(profile, this.#crowds, parametersOf(profile), this.#predict)
+    fitSharing(profile, this.#crowds, this.#predict)
+    profile.fitted = fittedErrors(profile, this.#crowds, this.#predict)
     return profile
   }
 }

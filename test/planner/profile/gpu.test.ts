@@ -15,6 +15,7 @@ import {
   fit,
   fitSharing,
   fittedErrors,
+  mostTried,
   type Predict,
   parametersOf,
 } from '../../../src/planner/profile/fit.ts'
@@ -176,10 +177,16 @@ test('crowds tell what the decoders and the cores carry, and so what another mix
   const found = withLoader(0.02, { cores: 4, nvdec: 7 })
   // What one request at a time says is not asked.
   const single = { ...crowds[2]!, concurrency: 1 }
-  fit(found, [...crowds, single], parametersOf(found), (profile, crowd) => {
+  const parameters = parametersOf(found)
+  let predicted = 0
+  fit(found, [...crowds, single], parameters, (profile, crowd) => {
     expect(crowd.concurrency).toBeGreaterThan(1)
+    predicted++
     return predict(profile, crowd)
   })
+  // So its time is known before.
+  expect(predicted).toBeLessThanOrEqual(crowds.length * mostTried(parameters))
+  expect(predicted).toBeGreaterThan((crowds.length * mostTried(parameters)) / 3)
   for (const { throughputError } of fittedErrors(found, crowds, predict))
     expect(Math.abs(throughputError)).toBeLessThan(0.02)
   // Many calls at once tell what the engines carry, and few what they cost each other before that.
