@@ -20,8 +20,9 @@ import { write, writeJson } from './plan-output.ts'
 import { goalOf, type PlanFlags } from './plan-request.ts'
 import { memoryOf, QUEUE_SIZE, type Subject, subjectOf } from './plan-subject.ts'
 
-/** Of the time: for measuring the steps, and for the search; the rest is for the proof. */
-const FOR_PROFILE = 0.4
+/** Of the time: for measuring the steps, with what is fitted to that, and for the search; the rest is for the proof. */
+const FOR_RUNS = 0.4
+const FOR_PROFILE = 0.55
 const FOR_SEARCH = 0.2
 /** Plans that run for real, beside the file as given. */
 const ENTRANTS = 4
@@ -161,7 +162,8 @@ class Planning {
       ...(file.video_root !== undefined && { videoRoot: file.video_root }),
       ...(file.weights !== undefined && { weights: file.weights }),
       device: onGpus ? 'cuda' : 'cpu',
-      budgetS: Math.round(FOR_PROFILE * flags.budget),
+      budgetS: Math.round(FOR_RUNS * flags.budget),
+      fittedS: FOR_PROFILE * flags.budget,
       mostS: (1 - FOR_SEARCH) * flags.budget,
       wholeS: flags.budget,
       cache: !flags.no_cache,

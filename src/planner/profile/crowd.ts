@@ -41,6 +41,20 @@ export function longerThan(calls: Calls, others: Calls): number {
   return theirs > 0 ? own / theirs : 1
 }
 
+/** How many times more work some requests are than others, by their clips and what calls of such took; 1 where that is not known. */
+export function largerThan(
+  own: readonly number[],
+  others: readonly number[],
+  calls: Calls = new Map(),
+): number {
+  const meanMs = (sizes: readonly number[]) => {
+    const known = sizes.flatMap(clips => calls.get(clips) ?? [])
+    return known.reduce((sum, { calls: count, ms }) => sum + ms / count, 0) / known.length
+  }
+  const larger = meanMs(own) / meanMs(others)
+  return Number.isFinite(larger) ? larger : 1
+}
+
 /** The mean of calls of all sizes, in ms, by name. */
 export const meanCallMs = ({ calls }: Figures): Record<string, number> =>
   Object.fromEntries(

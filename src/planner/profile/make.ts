@@ -26,8 +26,9 @@ export interface MakeOptions extends Sizes {
   /** `cpu`, `cuda` or `auto`. */
   device: string
   budgetS: number
-  /** Seconds that what has to be known may take, and the whole of which they are a part. */
+  /** Seconds that what has to be known may take, that all else may with the fit that follows, and the whole of which they are a part. */
   mostS?: number
+  fittedS?: number
   wholeS?: number
   /** Whether to use, and to keep, what is measured. */
   cache: boolean
@@ -89,6 +90,7 @@ export async function makeProfile(options: MakeOptions): Promise<Profile | undef
     device,
     budgetS,
     mostS,
+    fittedS,
     wholeS,
     cache,
     registry,
@@ -126,6 +128,7 @@ export async function makeProfile(options: MakeOptions): Promise<Profile | undef
       videos,
       budgetS,
       ...(mostS !== undefined && { mostS }),
+      ...(fittedS !== undefined && { fittedS }),
       ...(wholeS !== undefined && { wholeS }),
       say,
     })

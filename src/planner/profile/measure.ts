@@ -9,6 +9,8 @@ export interface MeasureOptions extends MeasurementOptions {
   budgetS: number
   /** Seconds that runs may take without which a step would not be known; `budgetS`. */
   mostS?: number
+  /** Seconds that all runs but these may take together with the fit that follows (no limit). */
+  fittedS?: number
   /** What people gave, of which these are parts: the same. */
   wholeS?: number
   /** Half a 95 % interval of a mean, relative to it, at which a step is known well enough. */
@@ -40,12 +42,13 @@ function essentials(experiments: readonly Experiment[], measurement: Measurement
  * Measures a pipeline's steps by running the program. First come the runs without which a step would not be known: they are
  * made short where the budget asks for that, and go beyond it, up to `mostS`, where even so it does not do. Then all others
  * once, as far as the budget goes, and those again in which calls run by themselves, until the means of all calls are known
- * well enough or the budget, less what the profile then takes to be fitted, is spent. What was run before, in the same folder, is not run again.
+ * well enough or the budget is spent. What was run before, in the same folder, is not run again.
  * @returns undefined if people interrupted it
  * @throws {UsageError} if a run fails, or the budget is too small for the first of them
  */
 export async function measureProfile(options: MeasureOptions): Promise<Profile | undefined> {
   const { budgetS, mostS = budgetS, wholeS = budgetS, say, confidence = CONFIDENCE } = options
+  const { fittedS = Number.POSITIVE_INFINITY } = options
   const measurement = new Measurement(options)
   const telling = worthwhile(options.experiments, experiment => measurement.telling(experiment))
   const needed = essentials(telling, measurement)
@@ -56,6 +59,13 @@ export async function measureProfile(options: MeasureOptions): Promise<Profile |
       : measurement.expectS({ experiment, short })
   const allS = (of: readonly Experiment[], short: boolean) =>
     of.reduce((sum, experiment) => sum + takesS(experiment, short), 0)
+  /** Whether there is no time for another run. */
+  const spent = async (runS: number): Promise<boolean> => {
+    const thenS = measurement.elapsedS + runS
+    return (
+      thenS > budgetS || (fittedS < Number.POSITIVE_INFINITY && thenS + (await measurement.fitS()) > fittedS)
+    )
+  }
   const left: string[] = []
   for (const [at, experiment] of experiments.entries()) {
     const essential = needed.has(experiment)
@@ -64,7 +74,8 @@ export async function measureProfile(options: MeasureOptions): Promise<Profile |
     const short =
       !measurement.ran(experiment, false) &&
       (measurement.ran(experiment, true) || (tight && experiment.seconds > SHORT_S))
-    if (measurement.elapsedS + takesS(experiment, short) > (essential ? mostS : budgetS)) {
+    const runS = takesS(experiment, short)
+    if (essential ? measurement.elapsedS + runS > mostS : runS > 0 && (await spent(runS))) {
       if (at === 0) throw tooSmall(wholeS, (wholeS * allS(open.filter(isolating), true)) / mostS)
       left.push(experiment.name)
       continue
@@ -77,18 +88,16 @@ export async function measureProfile(options: MeasureOptions): Promise<Profile |
     if (!(await measurement.run({ ...run, short: false }))) return undefined
   }
   if (left.length > 0) {
-    say(`not measured, as ${budgetS} s are over: ${left.join(', ')}`)
+    say(`not measured, as there was no time left: ${left.join(', ')}`)
     return await measurement.profile(left)
   }
   const alone = experiments.filter(isolating)
-  // What follows has to have its time, and is no run.
-  const forRunsS = budgetS - (await measurement.fitS())
   for (let seed = 1; ; seed++)
     for (const experiment of alone) {
       const widest = measurement.widestInterval
       const run = { experiment, seed, short: false }
-      const spent = measurement.elapsedS + measurement.expectS(run) > forRunsS
-      if ((widest !== null && widest <= confidence) || spent) return await measurement.profile([])
+      const enough = widest !== null && widest <= confidence
+      if (enough || (await spent(measurement.expectS(run)))) return await measurement.profile([])
       const known = widest === null ? 'too few' : `means within ${(100 * widest).toFixed(1)} %`
       say(`measuring again, calls so far: ${known}: ${experiment.name}, ${experiment.seconds} s`)
       if (!(await measurement.run(run))) return undefined

@@ -4,6 +4,7 @@ import { join } from 'node:path'
 import { UsageError } from '../../errors.ts'
 import type { Plan } from '../../pipeline/plan.ts'
 import type { Registry } from '../../pipeline/registry.ts'
+import type { ResultLine } from '../../results/schema.ts'
 import { mean } from '../../results/statistics.ts'
 import type { ClipOptions } from '../../steps/clip-options.ts'
 import { clipsDrawn } from '../../steps/synthetic/loader.ts'
@@ -17,6 +18,7 @@ import {
   callsOf,
   figuresOf,
   followed,
+  largerThan,
   simulatedFigures,
   simulatedOf,
 } from './crowd.ts'
@@ -104,6 +106,8 @@ export class Measurement {
   readonly #networks: ReturnType<typeof networkReader>
   readonly #loadBefore = loadavg()[0]!
   readonly #began = performance.now()
+  /** What a fit to so many crowds takes. */
+  #fitTime = { crowds: 0, seconds: 0 }
   /** Of runs that were made now: what each took beyond the time in which requests came. */
   readonly #starts: number[] = []
 
@@ -269,15 +273,13 @@ export class Measurement {
       results.map(({ latency_ms }) => latency_ms),
       times.all,
     )
-    if (measured)
-      this.#crowds.push({
-        name,
-        arrangement,
-        concurrency,
-        ...simulatedOf(ids, counted),
-        seed,
-        measured,
-      })
+    if (!measured) return
+    const simulated = simulatedOf(ids, counted)
+    const own = results.filter(({ id }) => id >= simulated.first && id < simulated.first + simulated.requests)
+    const clipsOf = (of: readonly ResultLine[]) => of.map(({ clips }) => clips)
+    const larger = largerThan(clipsOf(own), clipsOf(results), times.all.get(callsOf(0, 'gpu')!))
+    const figures = { ...measured, videosPerS: measured.videosPerS / larger }
+    this.#crowds.push({ name, arrangement, concurrency, ...simulated, seed, measured: figures })
   }
 
   #takeCalls(planned: Planned, { calls, results }: ObservedRun, { only }: Experiment): void {
@@ -348,13 +350,20 @@ export class Measurement {
     }
   }
 
-  /** Seconds that `profile` may take. */
+  /** Seconds that `profile` may take for its fit. */
   async fitS(): Promise<number> {
-    const profile = await this.#unfitted([])
-    const parameters = parametersOf(profile)
-    const began = performance.now()
-    distance(profile, this.#crowds, this.#predict)
-    return (mostTried(parameters) * (performance.now() - began)) / 1000
+    if (this.#fitTime.crowds !== this.#crowds.length) {
+      const profile = await this.#unfitted([])
+      let seconds = 0
+      // The first time the code is not compiled yet.
+      for (let time = 0; time < 2; time++) {
+        const began = performance.now()
+        distance(profile, this.#crowds, this.#predict)
+        seconds = (performance.now() - began) / 1000
+      }
+      this.#fitTime = { crowds: this.#crowds.length, seconds: mostTried(parametersOf(profile)) * seconds }
+    }
+    return this.#fitTime.seconds
   }
 
   async profile(left: readonly string[]): Promise<Profile> {

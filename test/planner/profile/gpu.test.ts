@@ -6,6 +6,7 @@ import { planOf } from '../../../src/planner/plan-of.ts'
 import {
   type Crowd,
   followed,
+  largerThan,
   longerThan,
   simulatedFigures,
   simulatedOf,
@@ -380,6 +381,17 @@ test('calls of two runs are compared as if both had as many of each size', () =>
   // Of a size that the other run did not have nothing is known.
   expect(longerThan(calls([1, 1, 3]), calls([1, 2, 4], [15, 1, 10]))).toBeCloseTo(1.5, 9)
   expect(longerThan(calls([1, 1, 3]), calls([15, 1, 10]))).toBe(1)
+})
+
+test('how much larger some requests are than others is what calls of their sizes took', () => {
+  const calls = new Map([
+    [1, { calls: 10, ms: 100 }],
+    [15, { calls: 2, ms: 140 }],
+  ])
+  expect(largerThan([1, 15], [1, 1], calls)).toBeCloseTo(4, 9)
+  // Sizes of which there was no call are left out; without any, nothing is known.
+  expect(largerThan([1, 15, 3], [1, 1], calls)).toBeCloseTo(4, 9)
+  expect(largerThan([1, 15], [1], undefined)).toBe(1)
 })
 
 test('of a crowd those count that others followed, and the last of them are simulated as they were', () => {

@@ -8,7 +8,7 @@ import { builtin } from '../../../src/pipeline/builtin.ts'
 import { cacheRoot, ProfileFolder, readProfile } from '../../../src/planner/profile/cache.ts'
 import { type Experiment, experimentsOf, worthwhile } from '../../../src/planner/profile/experiments.ts'
 import { goldenSection } from '../../../src/planner/profile/fit.ts'
-import { measureProfile } from '../../../src/planner/profile/measure.ts'
+import { type MeasureOptions, measureProfile } from '../../../src/planner/profile/measure.ts'
 import { machineOf, ProfilePredictor, whatIf } from '../../../src/planner/profile/predictor.ts'
 import type { Profile } from '../../../src/planner/profile/schema.ts'
 import { drawOf } from '../../../src/planner/profile/service.ts'
@@ -50,7 +50,12 @@ const pipeline = ({ loaders = 1, networks = 1, inFlight = 1, slots = 20 } = {}):
 const about = { rnb: '0', cpu: 'stand-in', cores: 2, gpus: [], networks: 'none', videos: 'none' }
 const experiments = experimentsOf('synthetic', pipeline(), { batches: [1, 2, 4], crowds: [2, 3, 6] })
 
-const measured = (runner: StandIn, budgetS = 1000, of: readonly Experiment[] = experiments) =>
+const measured = (
+  runner: StandIn,
+  budgetS = 1000,
+  of: readonly Experiment[] = experiments,
+  more: Partial<MeasureOptions> = {},
+) =>
   measureProfile({
     runner,
     experiments: of,
@@ -60,6 +65,7 @@ const measured = (runner: StandIn, budgetS = 1000, of: readonly Experiment[] = e
     videos: ['none'],
     budgetS,
     say: () => {},
+    ...more,
   })
 
 const standIn = (name: string, more: Partial<StandInOptions> = {}) =>
@@ -110,6 +116,15 @@ describe('measuring', () => {
       // Which request is the one in the middle is chance.
       expect(Math.abs(p50Error)).toBeLessThan(0.05)
     }
+  })
+
+  test('what has to be known is measured even if no time is left for the fit, and nothing else', async () => {
+    const runner = standIn('fitted')
+    const profile = (await measured(runner, 1000, experiments, { fittedS: 0 }))!
+    expect(runner.runs).toEqual(['synthetic-batch-1-0', 'synthetic-crowd-2-0'])
+    // In the order in which they are worth their time.
+    const left = ['crowd-3', 'crowd-6', 'batch-2', 'batch-4']
+    expect(profile.measured.left).toEqual(left.map(name => `synthetic-${name}`))
   })
 
   test('an interrupted measurement goes on where it was', async () => {
