@@ -60,8 +60,8 @@ export function* pass({ clock, resources }: World, stretches: readonly Stretch[]
   for (const { ms, resource: name, width, yields, cold, beside } of stretches) {
     const resource = name === undefined ? undefined : resources.get(name)
     const other = beside && resources.get(beside.resource)
-    const on = other && beside && { resource: other, share: beside.width }
-    const letGo = other?.hold?.(beside!.width)
+    const on = other && { resource: other, share: beside.width }
+    const letGo = on?.resource.hold?.(on.share)
     if (resource) yield* resource.use(1e6 * ms, { width, yields, cold, on })
     else yield* clock.sleepUntil(clock.now + 1e6 * ms)
     letGo?.()

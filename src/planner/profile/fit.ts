@@ -23,14 +23,14 @@ export function parametersOf(profile: Profile): Parameter[] {
   return [
     // Two threads of one core are at least as good as one.
     ...capacity('cores', profile.about.cores / 2, profile.about.cores),
-    ...(steps.some(({ width }) => width > 1) ? [own(profile, 'straggling', 1, MOST_STRAGGLING)] : []),
+    ...(steps.some(({ width }) => width > 1) ? [own(profile, 'straggling', ...STRAGGLING)] : []),
     ...capacity('nvdec', 0.5, 64),
-    ...(uses('nvdec') ? [own(profile, 'friction', 0.002, MOST_FRICTION)] : []),
+    ...(uses('nvdec') ? [own(profile, 'friction', ...FRICTION)] : []),
   ]
 }
 
-const MOST_STRAGGLING = 5
-const MOST_FRICTION = 0.2
+const STRAGGLING = [1, 5] as const
+const FRICTION = [0.002, 0.2] as const
 
 /** Of the profile itself, which holds more than numbers. */
 function own(profile: Profile, name: 'straggling' | 'friction', low: number, high: number): Parameter {
