@@ -17,7 +17,10 @@ export interface Call {
   clips: number
   /** The share of the call's work that is meant, where threads share it; all of it (1). */
   part?: number
-  /** Whose part it is: of the thread whose call it is, its first one, which has to do with all that comes before the clips; or another thread's. */
+  /**
+   * Who does the part: the thread whose call it is, at first with all that comes before the clips (`beginner`) and then without it
+   * (`owner`), or another one (`helper`).
+   */
   by?: 'owner' | 'beginner' | 'helper'
 }
 

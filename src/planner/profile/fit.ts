@@ -1,4 +1,5 @@
-import { type Crowd, callsOf, type Figures, longerThan, meanCallMs } from './crowd.ts'
+import { callsOf, longerThan, meanCallMs } from './calls.ts'
+import type { Crowd, Figures } from './crowd.ts'
 import type { Profile } from './schema.ts'
 
 /** A number of a profile that cannot be measured by itself. */
@@ -171,7 +172,7 @@ export const fittedErrors = (
         measured: {
           videosPerS: crowd.measured.videosPerS,
           p50Ms: crowd.measured.p50Ms,
-          callMs: meanCallMs(crowd.measured),
+          callMs: meanCallMs(crowd.measured.calls),
         },
       },
     ]

@@ -12,16 +12,8 @@ import type { Flags } from '../../sweep/grid.ts'
 import type { PointEnd } from '../../sweep/runner.ts'
 import { NotMeasured } from '../not-measured.ts'
 import { planOf } from '../plan-of.ts'
-import {
-  CallTotals,
-  type Crowd,
-  callsOf,
-  figuresOf,
-  followed,
-  largerThan,
-  simulatedFigures,
-  simulatedOf,
-} from './crowd.ts'
+import { CallTotals, callsOf, largerThan } from './calls.ts'
+import { type Crowd, figuresOf, followed, simulatedFigures, simulatedOf } from './crowd.ts'
 import { type Experiment, isOfBothEngines } from './experiments.ts'
 import { distance, fit, fitSharing, fittedErrors, mostTried, type Predict, parametersOf } from './fit.ts'
 import { networkReader, threadsOfFile } from './networks.ts'

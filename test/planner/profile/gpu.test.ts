@@ -3,14 +3,8 @@ import fc from 'fast-check'
 import { builtin } from '../../../src/pipeline/builtin.ts'
 import { Bounds } from '../../../src/planner/bound/bounds.ts'
 import { planOf } from '../../../src/planner/plan-of.ts'
-import {
-  type Crowd,
-  followed,
-  largerThan,
-  longerThan,
-  simulatedFigures,
-  simulatedOf,
-} from '../../../src/planner/profile/crowd.ts'
+import { largerThan, longerThan } from '../../../src/planner/profile/calls.ts'
+import { type Crowd, followed, simulatedFigures, simulatedOf } from '../../../src/planner/profile/crowd.ts'
 import { experimentsOf, isOfBothEngines } from '../../../src/planner/profile/experiments.ts'
 import {
   fit,
