@@ -82,6 +82,19 @@ test('a call of a thread that was cold is longer, and less so beside others of t
     [10, { cold }],
   ]))
     expect(end).toBeCloseTo(13, 9)
+  // Each is as cold as its own step says: half of it beside the other, and all of it once that is gone.
+  const apart = endsOf(roomy, [
+    [10, { cold }],
+    [10, { cold: { ...cold, longer: 2.2 } }],
+  ])
+  expect(apart[0]).toBeCloseTo(13, 9)
+  expect(apart[1]).toBeCloseTo(13 + (10 - 13 / 1.6) * 2.2, 9)
+  const fewer = endsOf(roomy, [
+    [10, { cold }],
+    [10, { cold: { ...cold, threads: 2 } }],
+  ])
+  expect(fewer[1]).toBeCloseTo(10, 9)
+  expect(fewer[0]).toBeCloseTo(10 + (10 - 10 / 1.3) * 1.6, 9)
   // Three, of which one ends at 2: two to be had then, of 8.
   const ends = endsOf(roomy, [
     [10, { cold }],

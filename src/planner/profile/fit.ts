@@ -131,7 +131,7 @@ export function fit(
     for (let turn = 0; turn < TURNS; turn++) {
       const before = best
       for (const parameter of parameters) seek(parameter, around, AROUND_STEPS)
-      if (best > BETTER * before) break
+      if (best >= BETTER * before) break
     }
 }
 

@@ -7,6 +7,7 @@ import { largerThan, longerThan } from '../../../src/planner/profile/calls.ts'
 import { type Crowd, followed, simulatedFigures, simulatedOf } from '../../../src/planner/profile/crowd.ts'
 import { experimentsOf, isOfBothEngines } from '../../../src/planner/profile/experiments.ts'
 import {
+  distance,
   fit,
   fitSharing,
   fittedErrors,
@@ -20,13 +21,14 @@ import { ProfilePredictor, whatIf } from '../../../src/planner/profile/predictor
 import { type ObservedCall, observe } from '../../../src/planner/profile/read-run.ts'
 import { Samples } from '../../../src/planner/profile/samples.ts'
 import type { Profile } from '../../../src/planner/profile/schema.ts'
-import { LINK_BYTES_PER_S } from '../../../src/planner/profile/service.ts'
+import { KnownSteps, LINK_BYTES_PER_S, ProfiledService } from '../../../src/planner/profile/service.ts'
 import { runsOn, usableSpace } from '../../../src/planner/search/find.ts'
 import { usualLimits } from '../../../src/planner/space/limits.ts'
 import { Space } from '../../../src/planner/space/space.ts'
 import { templateOf } from '../../../src/planner/space/template.ts'
 import type { Arrangement, PipelineFile } from '../../../src/planner/types.ts'
 import type { ResultLine } from '../../../src/results/schema.ts'
+import type { Call as ServiceCall } from '../../../src/simulator/service.ts'
 
 const LOAD_MS = 10
 const HOST_LOAD_MS = 30
@@ -182,6 +184,13 @@ test('crowds tell what the decoders and the cores carry, and so what another mix
   // So its time is known before.
   expect(predicted).toBeLessThanOrEqual(crowds.length * mostTried(parameters))
   expect(predicted).toBeGreaterThan((crowds.length * mostTried(parameters)) / 3)
+  // From the truth there is nothing better to be found, and no sweep is done again.
+  let tried = 0
+  fit(withLoader(0.06, { cores: 2.5, nvdec: 4 }), crowds, parameters, (profile, crowd) => {
+    tried++
+    return predict(profile, crowd)
+  })
+  expect(tried).toBeLessThan(crowds.length * mostTried(parameters))
   for (const { throughputError } of fittedErrors(found, crowds, predict))
     expect(Math.abs(throughputError)).toBeLessThan(0.02)
   // Many calls at once tell what the engines carry, and few what they cost each other before that.
@@ -375,6 +384,47 @@ test('calls of two runs are compared as if both had as many of each size', () =>
   // Of a size that the other run did not have nothing is known.
   expect(longerThan(calls([1, 1, 3]), calls([1, 2, 4], [15, 1, 10]))).toBeCloseTo(1.5, 9)
   expect(longerThan(calls([1, 1, 3]), calls([15, 1, 10]))).toBe(1)
+})
+
+test('runs of the same rate are apart if their calls are', () => {
+  const figures = (ms: number) => ({
+    videosPerS: 10,
+    p50Ms: 5,
+    calls: new Map([['step 0 on gpu', new Map([[1, { calls: 1, ms }]])]]),
+  })
+  const crowd = { measured: figures(10) } as unknown as Crowd
+  expect(distance(profileOf(), [crowd], () => figures(10))).toBe(0)
+  expect(distance(profileOf(), [crowd], () => figures(20))).toBeCloseTo(Math.log(2) ** 2 / 4, 9)
+})
+
+test('who does a part of a shared call has its share, and what comes before all clips if nobody did that for it', () => {
+  const own = pipeline(2)
+  Object.assign(own.pipeline[0]!, { num_clips_population: [3], num_clips_weights: [1], share_clips: true })
+  const { plan, settings } = planOf(
+    arranged(own),
+    { requests: 10, seed: 0 },
+    { registry: builtin, gpus: 8, networks: networkReader(builtin) },
+  )
+  const base = profileOf()
+  const key = stepKey({ steps: plan.steps }, plan.instances[0]!, 'gpu')
+  const profile = {
+    ...base,
+    sharing: { beginMs: 6, extraMs: 2, pieces: [{ clips: 3, shares: [[0.5, 0.25, 0.25]] }] },
+    steps: [{ ...base.steps[0]!, key, calls: [{ clips: 3, ms: [30] }] }, ...base.steps.slice(1)],
+  }
+  const service = new ProfiledService(profile, new KnownSteps(profile), { plan, settings, requests: 10 })
+  const stretches = (more: Pick<ServiceCall, 'part' | 'by'>) =>
+    service
+      .stretches({ instance: plan.instances[0]!, worker: 0, request: 0, items: 1, clips: 3, ...more })
+      .map(({ ms, resource }) => [resource, ms])
+  expect(stretches({})).toEqual([['gpu 0 nvdec', 30]])
+  // Of 30 ms 6 come before all clips; a helper does them again, 2 of them on the processor.
+  expect(stretches({ part: 0.5, by: 'beginner' })).toEqual([['gpu 0 nvdec', 18]])
+  expect(stretches({ part: 0.25, by: 'owner' })).toEqual([['gpu 0 nvdec', 6]])
+  expect(stretches({ part: 0.25, by: 'helper' })).toEqual([
+    ['host cores', 2],
+    ['gpu 0 nvdec', 10],
+  ])
 })
 
 test('how much larger some requests are than others is what calls of their sizes took', () => {
