@@ -81,9 +81,12 @@ export function softMax(a: number, b: number, order: number): number {
   return order === Number.POSITIVE_INFINITY ? more : more * (1 + (less / more) ** order) ** (1 / order)
 }
 
-/** How many times longer a call takes beside so many others: the more threads are at work, the warmer they are. */
+/**
+ * How many times longer a call takes beside so many others. It is with the logarithm of how rarely a thread has its turn: of four threads of
+ * which two are at work as of two that take turns.
+ */
 const coldOf = ({ threads, longer }: Cold, others: number): number =>
-  others >= threads - 1 ? 1 : 1 + (longer - 1) * (1 - others / (threads - 1))
+  others >= threads - 1 ? 1 : 1 + ((longer - 1) * Math.log(threads / (others + 1))) / Math.log(threads)
 
 /** What a call that yields has of a server for each that one beside it has: 110 to 1024, Linux' weights of niceness 10 and 0 (sched_prio_to_weight, kernel/sched/core.c). */
 const YIELDING = 110 / 1024

@@ -76,25 +76,27 @@ test('a call of a thread that was cold is longer, and less so beside others of t
   const cold = { threads: 3, longer: 1.6 }
   const roomy = { servers: 10 }
   expect(endsOf(roomy, [[10, { cold }]])[0]).toBeCloseTo(16, 9)
-  // Beside one of the two others half as cold.
+  // Beside one of the two others by the logarithm: of three threads of which two are at work as of three halves that take turns.
+  const beside = (longer: number) => 1 + ((longer - 1) * Math.log(3 / 2)) / Math.log(3)
   for (const end of endsOf(roomy, [
     [10, { cold }],
     [10, { cold }],
   ]))
-    expect(end).toBeCloseTo(13, 9)
-  // Each is as cold as its own step says: half of it beside the other, and all of it once that is gone.
+    expect(end).toBeCloseTo(10 * beside(1.6), 9)
+  // Each is as cold as its own step says: less beside the other, and all of it once that is gone.
   const apart = endsOf(roomy, [
     [10, { cold }],
     [10, { cold: { ...cold, longer: 2.2 } }],
   ])
-  expect(apart[0]).toBeCloseTo(13, 9)
-  expect(apart[1]).toBeCloseTo(13 + (10 - 13 / 1.6) * 2.2, 9)
+  const soon = 10 * beside(1.6)
+  expect(apart[0]).toBeCloseTo(soon, 9)
+  expect(apart[1]).toBeCloseTo(soon + (10 - soon / beside(2.2)) * 2.2, 9)
   const fewer = endsOf(roomy, [
     [10, { cold }],
     [10, { cold: { ...cold, threads: 2 } }],
   ])
   expect(fewer[1]).toBeCloseTo(10, 9)
-  expect(fewer[0]).toBeCloseTo(10 + (10 - 10 / 1.3) * 1.6, 9)
+  expect(fewer[0]).toBeCloseTo(10 + (10 - 10 / beside(1.6)) * 1.6, 9)
   // Three, of which one ends at 2: two to be had then, of 8.
   const ends = endsOf(roomy, [
     [10, { cold }],
@@ -102,7 +104,7 @@ test('a call of a thread that was cold is longer, and less so beside others of t
     [2, { cold }],
   ])
   expect(ends[2]).toBeCloseTo(2, 9)
-  expect(ends[0]).toBeCloseTo(2 + 8 * 1.3, 9)
+  expect(ends[0]).toBeCloseTo(2 + 8 * beside(1.6), 9)
 })
 
 test('a call whose thread works elsewhere is as slow as that is, for its share there, from each change on', () => {

@@ -1,108 +1,130 @@
+import { levenbergMarquardt } from 'ml-levenberg-marquardt'
 import { callsOf, longerThan, meanCallMs } from './calls.ts'
 import type { Crowd, Figures } from './crowd.ts'
+import { goldenSection } from './golden-section.ts'
+import type { Parameter } from './parameters.ts'
 import type { Profile } from './schema.ts'
-
-/** A number of a profile that cannot be measured by itself. */
-export interface Parameter {
-  low: number
-  high: number
-  /** What holds it, and by which name. */
-  of: { [name: string]: number }
-  name: string
-}
 
 /** Predicts a run. */
 export type Predict = (profile: Profile, crowd: Crowd) => Figures | undefined
 
-/** The parameters of a profile, for its steps on the host and on GPUs. They are the profile's own: to set them changes it. */
-export function parametersOf(profile: Profile): Parameter[] {
-  const { capacities, steps } = profile
-  const uses = (name: string) =>
-    steps.some(({ shares, hostWidth = 0 }) => (shares[name] ?? 0) > 0 || (name === 'cores' && hostWidth > 0))
-  const capacity = (name: string, low: number, high: number): Parameter[] =>
-    uses(name) ? [{ low, high, of: capacities, name }] : []
-  return [
-    // Two threads of one core are at least as good as one.
-    ...capacity('cores', profile.about.cores / 2, profile.about.cores),
-    ...(steps.some(({ width }) => width > 1) ? [own(profile, 'straggling', ...STRAGGLING)] : []),
-    ...capacity('nvdec', 0.5, 64),
-    ...(uses('nvdec') ? [own(profile, 'friction', ...FRICTION)] : []),
-  ]
-}
-
-const STRAGGLING = [1, 5] as const
-const FRICTION = [0.002, 0.2] as const
-
-/** Of the profile itself, which holds more than numbers. */
-function own(profile: Profile, name: 'straggling' | 'friction', low: number, high: number): Parameter {
-  const of = {
-    get [name]() {
-      return profile[name]
-    },
-    set [name](value: number) {
-      profile[name] = value
-    },
-  }
-  return { low, high, of, name }
-}
-
-const GOLDEN = (Math.sqrt(5) - 1) / 2
-const STEPS = 12
+/** How often parameters are made better from where they are, all at once. */
+const ITERATIONS = 6
 /**
- * After a sweep over all that parameters may be: how far around what was found others look, and in how many steps. Parameters hang
- * together, so each of these sweeps is done again, where it made the distance smaller than this share of what it was.
+ * How far parameters are changed to see what that does, as a share of them: chance, in what is simulated, makes small hills and valleys,
+ * over which this has to look.
  */
-const AROUND = [3, 2, 1.3]
-const AROUND_STEPS = 5
-const TURNS = 2
-const BETTER = 0.95
+const STEP = 0.1
+/** At the beginning: so much that what hardly changes predictions is not changed by much. */
+const DAMPING = 1e-3
+/** A mean deviation that is not worth another iteration: what is measured is not known better. */
+const CLOSE = 0.004
+/** One with which something else than the way downhill is worth its time. */
+const FAR = 0.015
 
-/** Values that `fit` tries at the most: two more for each section than steps. */
-export const mostTried = (parameters: readonly Parameter[]): number =>
-  1 + parameters.length * (STEPS + 2 + AROUND.length * TURNS * (AROUND_STEPS + 2))
+/** Simulations of each crowd that `fit` takes, where the way downhill leads to what was measured. */
+export const triedBy = (parameters: readonly Parameter[]): number =>
+  1 + ITERATIONS * (2 * parameters.length + 1)
 
-/** Looks for the least value of a function between two numbers, on a scale of ratios, by golden sections (Kiefer 1953). */
-export function goldenSection(
-  low: number,
-  high: number,
-  of: (value: number) => number,
-  steps = STEPS,
-): number {
-  let [a, b] = [Math.log(low), Math.log(high)]
-  let [c, d] = [b - GOLDEN * (b - a), a + GOLDEN * (b - a)]
-  let [atC, atD] = [of(Math.exp(c)), of(Math.exp(d))]
-  for (let step = 0; step < steps; step++) {
-    if (atC <= atD) {
-      ;[b, d, atD] = [d, c, atC]
-      c = b - GOLDEN * (b - a)
-      atC = of(Math.exp(c))
-    } else {
-      ;[a, c, atC] = [c, d, atD]
-      d = a + GOLDEN * (b - a)
-      atD = of(Math.exp(d))
-    }
-  }
-  return Math.exp(atC <= atD ? c : d)
+/**
+ * How far a prediction is from what was measured: logarithms of ratios, of the rate and of the times of calls. Each of the latter counts half,
+ * as what one of them says, others say too.
+ */
+function deviations({ measured }: Crowd, predicted: Figures | undefined): number[] {
+  const calls = [...measured.calls].map(([name, theirs]) => {
+    const own = predicted?.calls.get(name)
+    return own ? Math.log(longerThan(own, theirs)) / 2 : 0
+  })
+  return [predicted ? Math.log(predicted.videosPerS / measured.videosPerS) : 0, ...calls]
 }
 
 /** How far predictions are from what was measured, as a sum of squared logarithms. */
-export function distance(profile: Profile, crowds: readonly Crowd[], predict: Predict): number {
-  return crowds.reduce((sum, crowd) => {
-    const predicted = predict(profile, crowd)
-    if (!predicted) return sum
-    const rate = Math.log(predicted.videosPerS / crowd.measured.videosPerS)
-    const calls = [...crowd.measured.calls].map(([name, measured]) => {
-      const own = predicted.calls.get(name)
-      return own ? Math.log(longerThan(own, measured)) : 0
+export const distance = (profile: Profile, crowds: readonly Crowd[], predict: Predict): number =>
+  squared(crowds.flatMap(crowd => deviations(crowd, predict(profile, crowd))))
+
+const squared = (all: readonly number[]): number => all.reduce((sum, one) => sum + one ** 2, 0)
+
+/** Looks for the values of parameters with which predictions come nearest to crowds. The nearest of all that it tried is what it found. */
+class Search {
+  readonly #known = new Map<string, readonly number[]>()
+  #found: readonly number[]
+  #least = Number.POSITIVE_INFINITY
+
+  constructor(
+    readonly parameters: readonly Parameter[],
+    /** With the values that parameters have now. */
+    readonly deviations: () => number[],
+  ) {
+    this.#found = parameters.map(({ of, name }) => of[name]!)
+    this.#at(this.#found)
+  }
+
+  #at(values: readonly number[]): readonly number[] {
+    const within = values.map((value, p) => {
+      const { low, high } = this.parameters[p]!
+      return Math.min(high, Math.max(low, value))
     })
-    return sum + rate ** 2 + calls.reduce((all, error) => all + error ** 2, 0) / 4
-  }, 0)
+    const key = within.join()
+    const known = this.#known.get(key)
+    if (known) return known
+    this.#set(within)
+    const found = this.deviations()
+    this.#known.set(key, found)
+    const far = squared(found)
+    if (far < this.#least) [this.#least, this.#found] = [far, within]
+    return found
+  }
+
+  #set(values: readonly number[]): void {
+    for (const [p, { of, name }] of this.parameters.entries()) of[name] = values[p]!
+  }
+
+  /** Whether predictions deviate by so much, in the mean. */
+  farther(than: number): boolean {
+    return this.#least > this.#at(this.#found).length * than ** 2
+  }
+
+  /** Goes downhill from the best that is known, with all parameters at once (Levenberg 1944, Marquardt 1963). */
+  descend(): void {
+    const of = this.#at(this.#found)
+    const log = (pick: (parameter: Parameter, p: number) => number) =>
+      this.parameters.map((parameter, p) => Math.log(pick(parameter, p)))
+    levenbergMarquardt(
+      { x: [...of.keys()], y: of.map(() => 0) },
+      logs => {
+        const found = this.#at(logs.map(Math.exp))
+        return index => found[index]!
+      },
+      {
+        initialValues: log((_, p) => this.#found[p]!),
+        minValues: log(({ low }) => low),
+        maxValues: log(({ high }) => high),
+        damping: DAMPING,
+        gradientDifference: STEP,
+        centralDifference: true,
+        maxIterations: ITERATIONS,
+        errorTolerance: of.length * CLOSE ** 2,
+      },
+    )
+  }
+
+  /** Looks over all that each parameter may be, one after the other. */
+  sweep(): void {
+    for (const [p, { low, high }] of this.parameters.entries()) {
+      const values = this.#found
+      goldenSection(low, high, value => squared(this.#at(values.with(p, value))))
+    }
+  }
+
+  /** Leaves parameters as was found to be best. */
+  settle(): void {
+    this.#set(this.#found)
+  }
 }
 
 /**
- * Sets a profile's parameters so that simulations come nearest to the crowds that were measured: one parameter after the
- * other, several times over. A parameter that makes nothing better keeps its value. One request at a time tells nothing of them: even if
- * threads share it, it comes nowhere near what is shared.
+ * Sets a profile's parameters so that simulations come nearest to the crowds that were measured. A parameter that makes nothing better
+ * keeps its value. One request at a time tells nothing of them: even if threads share it, it comes nowhere near what is shared.
  */
 export function fit(
   profile: Profile,
@@ -111,28 +133,17 @@ export function fit(
   predict: Predict,
 ): void {
   const crowds = all.filter(({ concurrency }) => concurrency > 1)
-  if (crowds.length === 0) return
-  let best = distance(profile, crowds, predict)
-  const seek = ({ low, high, of, name }: Parameter, around: number, steps: number): void => {
-    const before = of[name]!
-    let nearest = before
-    // Of all that were tried: chance, in what is simulated, makes small hills and valleys.
-    const at = (value: number): number => {
-      of[name] = value
-      const far = distance(profile, crowds, predict)
-      if (far < best) [best, nearest] = [far, value]
-      return far
-    }
-    goldenSection(Math.max(low, before / around), Math.min(high, before * around), at, steps)
-    of[name] = nearest
+  if (crowds.length === 0 || parameters.length === 0) return
+  const search = new Search(parameters, () =>
+    crowds.flatMap(crowd => deviations(crowd, predict(profile, crowd))),
+  )
+  search.descend()
+  // From far away the way downhill may lead elsewhere.
+  if (search.farther(FAR)) {
+    search.sweep()
+    search.descend()
   }
-  for (const parameter of parameters) seek(parameter, Number.POSITIVE_INFINITY, STEPS)
-  for (const around of AROUND)
-    for (let turn = 0; turn < TURNS; turn++) {
-      const before = best
-      for (const parameter of parameters) seek(parameter, around, AROUND_STEPS)
-      if (best >= BETTER * before) break
-    }
+  search.settle()
 }
 
 /** A thread does no less and no more before it decodes, in ms. */

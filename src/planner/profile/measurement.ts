@@ -15,8 +15,9 @@ import { planOf } from '../plan-of.ts'
 import { CallTotals, callsOf, largerThan } from './calls.ts'
 import { type Crowd, figuresOf, followed, simulatedFigures, simulatedOf } from './crowd.ts'
 import { type Experiment, isOfBothEngines } from './experiments.ts'
-import { distance, fit, fitSharing, fittedErrors, mostTried, type Predict, parametersOf } from './fit.ts'
+import { distance, fit, fitSharing, fittedErrors, type Predict, triedBy } from './fit.ts'
 import { networkReader, threadsOfFile } from './networks.ts'
+import { parametersOf } from './parameters.ts'
 import { ProfilePredictor } from './predictor.ts'
 import { type ObservedRun, observe, readResults } from './read-run.ts'
 import { type Planned, Samples, threadKeys } from './samples.ts'
@@ -67,9 +68,6 @@ const HARDLY_BUSY = new Set(['aggregator', 'batcher'])
 /** Decoders of a GPU before it is known how much they carry. */
 const FIRST_NVDEC = 7
 const FIRST_FRICTION = 0.02
-
-/** Of what a fit tries at the most: where sweeps make nothing better they are not done again. Two fits took 0.56 and 0.89 of that time. */
-const USUALLY_TRIED = 0.7
 
 /** A run of an experiment: as long as it is meant to be, or short. */
 export interface Run {
@@ -356,7 +354,7 @@ export class Measurement {
         distance(profile, this.#crowds, this.#predict)
         seconds = (performance.now() - began) / 1000
       }
-      const tried = USUALLY_TRIED * mostTried(parametersOf(profile))
+      const tried = triedBy(parametersOf(profile))
       this.#fitTime = { crowds: this.#crowds.length, seconds: tried * seconds }
     }
     return this.#fitTime.seconds

@@ -11,12 +11,12 @@ import {
   fit,
   fitSharing,
   fittedErrors,
-  mostTried,
   type Predict,
-  parametersOf,
+  triedBy,
 } from '../../../src/planner/profile/fit.ts'
 import { engineOf, stepKey } from '../../../src/planner/profile/keys.ts'
 import { networkReader } from '../../../src/planner/profile/networks.ts'
+import { parametersOf } from '../../../src/planner/profile/parameters.ts'
 import { ProfilePredictor, whatIf } from '../../../src/planner/profile/predictor.ts'
 import { type ObservedCall, observe } from '../../../src/planner/profile/read-run.ts'
 import { Samples } from '../../../src/planner/profile/samples.ts'
@@ -182,15 +182,15 @@ test('crowds tell what the decoders and the cores carry, and so what another mix
     return predict(profile, crowd)
   })
   // So its time is known before.
-  expect(predicted).toBeLessThanOrEqual(crowds.length * mostTried(parameters))
-  expect(predicted).toBeGreaterThan((crowds.length * mostTried(parameters)) / 3)
+  expect(predicted).toBeLessThanOrEqual(crowds.length * triedBy(parameters))
+  expect(predicted).toBeGreaterThan((crowds.length * triedBy(parameters)) / 3)
   // From the truth there is nothing better to be found, and no sweep is done again.
   let tried = 0
   fit(withLoader(0.06, { cores: 2.5, nvdec: 4 }), crowds, parameters, (profile, crowd) => {
     tried++
     return predict(profile, crowd)
   })
-  expect(tried).toBeLessThan(crowds.length * mostTried(parameters))
+  expect(tried).toBeLessThan(crowds.length * triedBy(parameters))
   for (const { throughputError } of fittedErrors(found, crowds, predict))
     expect(Math.abs(throughputError)).toBeLessThan(0.02)
   // Many calls at once tell what the engines carry, and few what they cost each other before that.
