@@ -10,7 +10,7 @@ import { CPU, type RunSettings } from '../../steps/step.ts'
 import { planOf, type Surroundings } from '../plan-of.ts'
 import { counted, predictionOf, resourcesOf } from '../prediction.ts'
 import type { Arrangement, Demand, Load, Machine, Placing, Prediction, Predictor } from '../types.ts'
-import { engineOf, threadsOf } from './keys.ts'
+import { engineOf } from './keys.ts'
 import { networkReader, threadsOfFile } from './networks.ts'
 import type { Profile } from './schema.ts'
 import {
@@ -184,18 +184,25 @@ export class ProfilePredictor implements Predictor {
       const engine = engineOf(own, worker)
       workers.set(engine, [...(workers.get(engine) ?? []), worker])
     }
+    // The more instances a network has on the host, the fewer threads each of them: that may be less work.
     return [...workers.values()].map(of =>
-      this.#way({ service, own, plan, settings, worker: of[0]!, threads: of.length, clips, segments, load }),
+      leastOf(
+        this.#steps
+          .all(plan, own, engineOf(own, of[0]!))
+          .map(known =>
+            this.#way({ service, own, known, worker: of[0]!, threads: of.length, clips, segments, load }),
+          ),
+      ),
     )
   }
 
-  #way({ service, own, plan, settings, worker, threads, clips, segments, load }: WayOptions): Demand {
-    const { kind } = plan.steps[own.step]!
-    const known = this.#steps.find(plan, own, engineOf(own, worker), threadsOf(own, kind, settings))
+  #way({ service, own, known, worker, threads, clips, segments, load }: WayOptions): Demand {
     const alone = own.batch === 1 && segments === 1
     const perClip = alone ? 0 : leastPerClip(known, Math.max(...clips) * own.batch)
     const ofRequest = (count: number, request: number): number =>
-      alone ? service.ms({ instance: own, worker, request, items: 1, clips: count }) : count * perClip
+      alone
+        ? service.msWith(known, { instance: own, worker, request, items: 1, clips: count })
+        : count * perClip
     const total = clips.reduce((sum, count, request) => sum + ofRequest(count, request), 0)
     const threadMs = total / load.requests
     const shared: Record<string, number> = {}
@@ -230,13 +237,31 @@ export class ProfilePredictor implements Predictor {
 interface WayOptions {
   service: ProfiledService
   own: Instance
-  plan: Plan
-  settings: RunSettings
+  known: KnownStep
   worker: number
   threads: number
   clips: readonly number[]
   segments: number
   load: Load
+}
+
+/** The least that any of them demands, of each kind. */
+function leastOf(demands: readonly Demand[]): Demand {
+  const [first, ...others] = demands
+  const least = (a: Demand['host'], b: Demand['host']) =>
+    Object.fromEntries(
+      Object.entries(a).flatMap(([name, ms]) => (name in b ? [[name, Math.min(ms, b[name]!)]] : [])),
+    )
+  return others.reduce(
+    (all, other) => ({
+      threads: all.threads,
+      threadMs: Math.min(all.threadMs, other.threadMs),
+      gpu: least(all.gpu, other.gpu),
+      host: least(all.host, other.host),
+      leastMs: all.leastMs.map((ms, request) => Math.min(ms, other.leastMs[request]!)),
+    }),
+    first!,
+  )
 }
 
 /** The least time of a call for each of its clips, over calls of all sizes up to so many. */

@@ -42,10 +42,17 @@ export class KnownSteps {
    * @throws {NotMeasured}
    */
   find(plan: Pick<Plan, 'steps'>, instance: Instance, engine: Engine, threads: number): KnownStep {
-    const known = this.#steps.get(stepKey(plan, instance, engine))
     const off = ({ width }: KnownStep) => Math.abs(Math.log(width / threads))
-    const nearest = known?.toSorted((a, b) => off(a) - off(b))[0]
-    if (nearest) return nearest
+    return this.all(plan, instance, engine).toSorted((a, b) => off(a) - off(b))[0]!
+  }
+
+  /**
+   * What is known of a step, with each number of threads for a call.
+   * @throws {NotMeasured}
+   */
+  all(plan: Pick<Plan, 'steps'>, instance: Instance, engine: Engine): readonly KnownStep[] {
+    const known = this.#steps.get(stepKey(plan, instance, engine))
+    if (known) return known
     throw new NotMeasured(
       `${instance.name} was not measured: the profile has no such step; make it again with this pipeline`,
     )
@@ -104,11 +111,16 @@ export class ProfiledService implements ServiceModel {
     return this.#known[id]![worker]!
   }
 
-  ms({ instance, worker, request, clips }: Call): number {
+  ms(call: Call): number {
+    return this.msWith(this.#of(call.instance, call.worker), call)
+  }
+
+  /** The same, if so much were known of the step. */
+  msWith({ times }: Pick<KnownStep, 'times'>, { instance, request, clips }: Call): number {
     const { seed } = this.options.settings
     const id = this.#first + request
     const video = instance.step === 0 ? this.#videos[id] : undefined
-    return this.#of(instance, worker).times.ms(clips, drawOf(seed, instance.step, id), video)
+    return times.ms(clips, drawOf(seed, instance.step, id), video)
   }
 
   clips({ options }: Instance, request: number): number {

@@ -376,6 +376,24 @@ describe('predicting', async () => {
     )
   })
 
+  test('demands the least of what is known of a step with several numbers of threads, as plans choose among these', () => {
+    const network = profile.steps.find(({ title }) => title.startsWith('synthetic-network'))!
+    const quicker = {
+      ...network,
+      width: 3,
+      calls: network.calls.map(call => ({ ...call, ms: call.ms.map(ms => ms / 2) })),
+    }
+    const both = new ProfilePredictor({ ...profile, steps: [...profile.steps, quicker] }, options)
+    const config = pipeline({ loaders: 1, networks: 1, inFlight: 1 })
+    const of = (from: ProfilePredictor) =>
+      from.demand({ config, step: 1, device: -1, mostBatch: 1 }, { requests: 20, seed: 1 })[0]!
+    expect(of(both).threadMs).toBeCloseTo(of(predictor).threadMs / 2, 9)
+    expect(of(both).leastMs[3]!).toBeCloseTo(of(predictor).leastMs[3]! / 2, 9)
+    // Whichever of them comes first.
+    const turned = new ProfilePredictor({ ...profile, steps: [quicker, ...profile.steps] }, options)
+    expect(of(turned).threadMs).toBeCloseTo(of(both).threadMs, 9)
+  })
+
   test('a step that nobody measured is named', () => {
     const other = pipeline()
     other.pipeline[1]!.service_ms = 9
