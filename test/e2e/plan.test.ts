@@ -25,7 +25,7 @@ const read = (name: string): unknown => JSON.parse(readFileSync(join(out, name),
 
 describe('rnb plan, with the demo on the CPU', () => {
   test('measures, searches, runs the best, and writes what rnb run takes', () => {
-    const { exitCode, stderr, document } = plan('--budget', '20', ...small)
+    const { exitCode, stderr, document } = plan('--budget', '35', ...small)
     expect(stderr).not.toContain('rnb:')
     expect(stderr).toContain(`proof: ${document!.proof!.verdict}`)
     expect(exitCode).toBe(0)
