@@ -17,7 +17,7 @@ const ITERATIONS = 6
 const STEP = 0.1
 /** At the beginning: so much that what hardly changes predictions is not changed by much. */
 const DAMPING = 1e-3
-/** A mean deviation that is not worth another iteration: what is measured is not known better. */
+/** A deviation, as the root of the mean of squares, that is not worth another iteration: what is measured is not known better. */
 const CLOSE = 0.004
 /** One with which something else than the way downhill is worth its time. */
 const FAR = 0.015
@@ -79,7 +79,7 @@ class Search {
     for (const [p, { of, name }] of this.parameters.entries()) of[name] = values[p]!
   }
 
-  /** Whether predictions deviate by so much, in the mean. */
+  /** Whether predictions deviate by more than that, as the root of the mean of squares. */
   farther(than: number): boolean {
     return this.#least > this.#at(this.#found).length * than ** 2
   }

@@ -196,6 +196,16 @@ test('crowds tell what the decoders and the cores carry, and so what another mix
   // Many calls at once tell what the engines carry, and few what they cost each other before that.
   expect(Math.abs(found.capacities.nvdec! / 4 - 1)).toBeLessThan(0.03)
   expect(Math.abs(found.friction / 0.06 - 1)).toBeLessThan(0.3)
+  // From far away the way downhill leads elsewhere: then all is looked over.
+  const lost = withLoader(0.2, { cores: 4, nvdec: 60 })
+  let looked = 0
+  fit(lost, crowds, parametersOf(lost), (profile, crowd) => {
+    looked++
+    return predict(profile, crowd)
+  })
+  expect(looked).toBeGreaterThan(crowds.length * triedBy(parametersOf(lost)))
+  for (const { throughputError } of fittedErrors(lost, crowds, predict))
+    expect(Math.abs(throughputError)).toBeLessThan(0.02)
   const other = crowdOf(3, 2)
   expect(Math.abs(predict(found, other)!.videosPerS / other.measured.videosPerS - 1)).toBeLessThan(0.05)
 }, 30_000)
